@@ -1,0 +1,1 @@
+"""Owns desired state and everything a client sees."""

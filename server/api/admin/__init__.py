@@ -1,0 +1,1 @@
+"""Homeport's own control API."""

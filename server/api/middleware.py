@@ -1,0 +1,80 @@
+"""What every request passes before a dialect sees it."""
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY_BYTES = 16 * 2**20
+
+
+class CleanPath:
+    """`//jobs/` is `/jobs`: clients concatenate URLs, and a redirect would turn their POST into a GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = re.sub("/{2,}", "/", scope["path"])
+            scope = {**scope, "path": path.rstrip("/") or "/"}
+            scope["raw_path"] = scope["path"].encode()
+        await self._app(scope, receive, send)
+
+
+class LimitBody:
+    """413 beyond 16 MiB, whether the length was announced or not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+            return await _refuse(413, "too_large", "a body may have 16 MiB at most")(scope, receive, send)
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > MAX_BODY_BYTES:
+                return {"type": "http.disconnect"}
+            return message
+
+        await self._app(scope, counted, send)
+
+
+class GuardBrowsers:
+    """
+    A request without a valid bearer token must name a host of ours in Host, and in
+    Origin where it has one: that stops web pages from reaching a server on loopback
+    (DNS rebinding, cross-site posts). With a token neither is looked at, since
+    leptonai sends origins of its user's choice.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], is_token: Callable[[str], bool]) -> None:
+        self._app, self._hosts, self._is_token = app, hosts, is_token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (refusal := self._refusal(scope)) is not None:
+            return await _refuse(403, "forbidden", refusal)(scope, receive, send)
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> str | None:
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._is_token(token.strip()):
+            return None
+        for name, value in (("Host", f"//{headers.get('host', '')}"), ("Origin", headers.get("origin"))):
+            if value is not None and urlsplit(value).hostname not in self._hosts:
+                return f"{name} {value.lstrip('/')!r} is not a name of this server; --allow-host adds one"
+        return None
+
+
+def _refuse(status: int, code: str, message: str) -> JSONResponse:
+    return JSONResponse({"code": code, "message": message}, status)

@@ -1,0 +1,158 @@
+"""The `homeport` command. Parse, call, print; what costs time is imported inside."""
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def _data_dir(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    if named := os.environ.get("HOMEPORT_DATA_DIR"):
+        return Path(named)
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "homeport"
+
+
+def _credentials(data_dir: Path) -> dict[str, str]:
+    try:
+        return json.loads((data_dir / "credentials.json").read_text())
+    except FileNotFoundError as error:
+        raise click.ClickException(f"{data_dir} holds no credentials: start `homeport serve` once") from error
+
+
+def _get(data_dir: Path, path: str, timeout_s: float = 5) -> Any:
+    """GET below /homeport with this data directory's token."""
+    import urllib.error
+    import urllib.request
+
+    values = _credentials(data_dir)
+    base = values["LEPTON_WORKSPACE_URL"].partition("/api/")[0]
+    headers = {"Authorization": f"Bearer {values['LEPTON_WORKSPACE_TOKEN']}"}
+    request = urllib.request.Request(f"{base}/homeport/{path}", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise click.ClickException(json.loads(error.read()).get("message", str(error))) from error
+    except OSError as error:
+        raise click.ClickException(f"no server answers at {base}; start one with `homeport serve`") from error
+
+
+data_dir_option = click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Where everything is kept."
+)
+
+
+@click.group()
+@click.version_option(package_name="homeport")
+def main() -> None:
+    """Homeport: a GPU cloud that runs on your own machine."""
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="0 takes a free one.  [default: 8787]")
+@data_dir_option
+@click.option("--runtime", type=click.Choice(["auto", "docker", "process"]), help="[default: auto]")
+@click.option("--gpus", help="auto, none, or NxTYPE such as 4xA100-80GB.  [default: auto]")
+@click.option("--allow-host", multiple=True, help="A further name this server is reached by.")
+@click.option("--ephemeral", is_flag=True, default=None, help="Remove every container on exit.")
+@click.option("--testing", is_flag=True, default=None, help="Allow faults to be injected.")
+def serve(**flags: Any) -> None:
+    """Run the server until SIGTERM."""
+    from .app import run
+    from .errors import HomeportError
+    from .settings import load_settings
+
+    flags["allow_host"] = flags["allow_host"] or None
+    try:
+        run(load_settings(**flags))
+    except HomeportError as error:
+        raise click.ClickException(str(error)) from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@main.command()
+@data_dir_option
+@click.option("--format", "form", type=click.Choice(["shell", "json"]), default="shell")
+def env(data_dir: Path | None, form: str) -> None:
+    """Print what the clients need: `eval "$(homeport env)"`."""
+    values = _credentials(_data_dir(data_dir))
+    if form == "json":
+        click.echo(json.dumps(values))
+        return
+    for name, value in values.items():
+        quoted = value.replace("'", "'\\''")
+        click.echo(f"export {name}='{quoted}'")
+
+
+@main.command("exec", context_settings={"ignore_unknown_options": True})
+@data_dir_option
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_(data_dir: Path | None, command: tuple[str, ...]) -> None:
+    """Run a command with the clients' environment, against a server that is started if none answers."""
+    from .background import server_for
+
+    where = _data_dir(data_dir)
+    with server_for(where):
+        import subprocess
+
+        try:
+            status = subprocess.run(
+                command, env={**os.environ, **_credentials(where)}, check=False
+            ).returncode
+        except FileNotFoundError as error:
+            raise click.ClickException(f"no command named {shlex.quote(command[0])}") from error
+    sys.exit(status if status >= 0 else 128 - status)
+
+
+@main.command()
+@click.option("--runtime", type=click.Choice(["auto", "docker", "process"]), default="auto")
+@click.option("--lep", help="The lep executable to use.")
+def demo(runtime: str, lep: str | None) -> None:
+    """The main job, end to end, with the real client."""
+    from .demo import run_demo
+
+    sys.exit(run_demo(lep=lep, runtime=runtime))
+
+
+@main.command()
+@data_dir_option
+def status(data_dir: Path | None) -> None:
+    """What runs."""
+    where = _data_dir(data_dir)
+    health = _get(where, "health")
+    click.echo(health["status"] + "".join(f"\n  {reason}" for reason in health["reasons"]))
+    for row in _get(where, "workloads"):
+        click.echo(f"{row['id']:40} {row['kind']:6} {row['phase']:10} {row['shape']}")
+
+
+@main.command()
+@data_dir_option
+@click.argument("name")
+def why(data_dir: Path | None, name: str) -> None:
+    """Why a workload is where it is."""
+    answer = _get(_data_dir(data_dir), f"why/{name}")
+    click.echo(f"{answer['id']} is {answer['phase']}")
+    for reason in answer["reasons"]:
+        click.echo(f"  {reason}")
+
+
+@main.command()
+@data_dir_option
+def doctor(data_dir: Path | None) -> None:
+    """What works on this machine, what is weaker, what to do."""
+    from .doctor import examine
+
+    findings = examine(_data_dir(data_dir))
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.is_ok else 'weak'}  {finding.what}")
+        if finding.remedy:
+            click.echo(f"      {finding.remedy}")

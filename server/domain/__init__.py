@@ -1,0 +1,1 @@
+"""The nouns and rules of Homeport; no SQL, no FastAPI."""

@@ -1,0 +1,50 @@
+"""Errors that cross to a dialect. `code` is stable and tested; the sentence may improve."""
+
+from typing import ClassVar
+
+
+class HomeportError(Exception):
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+
+
+class NotFound(HomeportError):
+    code, status = "not_found", 404
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"no {kind} named {name!r}")
+        self.kind, self.name = kind, name
+
+
+class Unauthorized(HomeportError):
+    code, status = "unauthorized", 401
+
+
+class Conflict(HomeportError):
+    code, status = "conflict", 409
+
+
+class Invalid(HomeportError):
+    """The request names something that cannot be: `field` says where."""
+
+    code, status = "invalid", 400
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+class NotImplementedYet(HomeportError):
+    """Part of the vendor's API that Homeport does not serve; never answered with a made-up success."""
+
+    code, status = "not_implemented", 501
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"Homeport does not serve {what} yet; /homeport/coverage lists what it does")
+        self.what = what
+
+
+class StoreRefused(HomeportError):
+    """The data directory cannot be used as it is; the message names the remedy."""
+
+    code = "store_refused"

@@ -1,0 +1,1 @@
+"""One function per use case: check the rules, write the spec, poke the loop."""

@@ -1,0 +1,86 @@
+"""Tokens: made once, kept as hashes, compared in constant time."""
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlmodel import Session
+
+from ...runtime.clock import Clock
+from ..errors import NotFound, Unauthorized
+from ..store.store import Store
+from ..store.tables import TokenRow
+
+TEN_YEARS_MS = 3650 * 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    workspace: str
+    owner: str
+    sha256: str
+
+
+def hash_token(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def get_caller(store: Store, clock: Clock, token: str) -> Caller | None:
+    """Who bears this token, or None. Every stored hash is compared, so the time tells nothing."""
+    wanted = hash_token(token)
+    found: TokenRow | None = None
+    for row in store.tokens():
+        if hmac.compare_digest(row.sha256, wanted):
+            found = row
+    if found is None or found.expires_at_ms <= clock.now_ms():
+        return None
+    return Caller(found.workspace, found.owner, found.sha256)
+
+
+def authorize(store: Store, clock: Clock, token: str | None, workspace: str) -> Caller:
+    """401 for a token that is not ours, whatever the workspace; 404 for a workspace that is not its own."""
+    caller = get_caller(store, clock, token) if token else None
+    if caller is None:
+        raise Unauthorized(
+            "the bearer token is missing, unknown or expired; `homeport env` prints a valid one"
+        )
+    if caller.workspace != workspace:
+        raise NotFound("workspace", workspace)
+    return caller
+
+
+async def ensure_token(store: Store, clock: Clock, credentials: Path, workspace: str) -> str:
+    """The token in the credentials file if it is still good, else a new one."""
+    try:
+        known = json.loads(credentials.read_text())["LEPTON_WORKSPACE_TOKEN"]
+        if get_caller(store, clock, known) is not None:
+            return known
+    except (OSError, ValueError, KeyError):
+        pass  # first start, or the file was removed or damaged: a new token replaces it
+    token = secrets.token_urlsafe(32)
+    row = TokenRow(
+        sha256=hash_token(token), workspace=workspace, prefix=token[:3], suffix=token[-3:],
+        owner="admin@homeport.local", expires_at_ms=clock.now_ms() + TEN_YEARS_MS,
+    )  # fmt: skip
+
+    def insert(session: Session) -> None:
+        session.add(row)
+
+    await store.write(insert)
+    return token
+
+
+def write_credentials(path: Path, values: dict[str, str]) -> None:
+    """Atomically, readable by its owner only."""
+    draft = path.with_suffix(".tmp")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        os.fchmod(handle, 0o600)
+        json.dump(values, file, indent=1)
+        file.flush()
+        os.fsync(handle)
+    draft.replace(path)

@@ -1,0 +1,51 @@
+"""Every setting: a flag of `serve` and a HOMEPORT_* variable, in one table (docs/settings.md)."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import Invalid
+
+# Read by other parts (tests, demo, the process runtime's workloads), not settings of the server.
+OTHERS = frozenset({"HOMEPORT_LEP", "HOMEPORT_DEMO_IMAGE", "HOMEPORT_SIMULATED_GPU"})
+
+
+def default_data_dir() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "homeport"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="HOMEPORT_", extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8787, ge=0, le=65535)
+    data_dir: Path = Field(default_factory=default_data_dir)
+    runtime: Literal["auto", "docker", "process"] = "auto"
+    gpus: str = "auto"
+    allow_host: tuple[str, ...] = ()
+    ephemeral: bool = False
+    testing: bool = False
+    crash_at: str | None = None
+    overcommit: float = Field(default=16.0, ge=1)
+
+
+def load_settings(**flags: object) -> Settings:
+    """
+    Flags win over the environment; a flag that was not given is None.
+
+    Raises:
+        Invalid: a HOMEPORT_* variable that is not a setting, or crash points outside testing.
+    """
+    known = {f"HOMEPORT_{name.upper()}" for name in Settings.model_fields} | OTHERS
+    unknown = sorted(n for n in os.environ if n.startswith("HOMEPORT_") and n not in known)
+    if unknown:
+        raise Invalid(unknown[0], f"not a setting; the settings are {', '.join(sorted(known - OTHERS))}")
+    given = {k: v for k, v in flags.items() if v is not None}
+    settings = Settings(**given)  # pyright: ignore[reportArgumentType]
+    if settings.crash_at and not settings.testing:
+        raise Invalid("HOMEPORT_CRASH_AT", "is honoured only with HOMEPORT_TESTING=1")
+    return settings

@@ -1,0 +1,75 @@
+"""The one writer: a thread that runs queued writes, many to a commit."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+T = TypeVar("T")
+MAX_BATCH = 500
+
+_Job = tuple[Callable[[Session], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+
+
+class Writer:
+    """`write` answers after the commit that holds it (synchronous=FULL), never before."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, work: Callable[[Session], T]) -> T:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        self._jobs.put((work, loop, done))
+        return await done
+
+    def close(self) -> None:
+        self._jobs.put(None)
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        is_open = True
+        while is_open:
+            first = self._jobs.get()
+            batch: list[_Job] = []
+            while first is not None and len(batch) < MAX_BATCH:
+                batch.append(first)
+                try:
+                    first = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+            is_open = first is not None
+            if batch:
+                self._commit(batch)
+
+    def _commit(self, batch: list[_Job]) -> None:
+        answers: list[tuple[_Job, Any, BaseException | None]] = []
+        try:
+            with Session(self._engine, expire_on_commit=False) as session:
+                for job in batch:
+                    try:
+                        with session.begin_nested():  # one bad write must not undo its neighbours
+                            answers.append((job, job[0](session), None))
+                    except Exception as error:  # handed to whoever asked for this write
+                        answers.append((job, None, error))
+                session.commit()
+        except Exception as error:  # the commit itself failed: nobody may believe in it
+            answers = [(job, None, error) for job in batch]
+        for (_, loop, done), value, error in answers:
+            loop.call_soon_threadsafe(_settle, done, value, error)
+
+
+def _settle(done: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(value)
+    else:
+        done.set_exception(error)

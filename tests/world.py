@@ -1,0 +1,154 @@
+"""A real server as a process of its own, and the real `lep` CLI against it."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from docker.errors import DockerException
+
+from tests.images import bash_image
+
+DEADLINE_S = 40
+
+
+def eventually(what: str, look: Callable[[], Any]) -> Any:
+    """The first truthy answer of `look`, or a failure that names what was awaited."""
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        if answer := look():
+            return answer
+        time.sleep(0.05)
+    pytest.fail(f"not within {DEADLINE_S} s: {what}")
+
+
+def require_docker() -> Any:
+    try:
+        client = docker.APIClient(version="1.41", timeout=30)
+        client.ping()
+        return client
+    except DockerException as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have a Docker engine: {error}")
+        pytest.skip(f"no Docker engine answers: {error}")
+
+
+@dataclass
+class World:
+    """One data directory; the server on it can be killed and started again."""
+
+    data_dir: Path
+    runtime: str
+    image: str
+    engine: Any = None
+    server: subprocess.Popen[str] | None = None
+    values: dict[str, str] = field(default_factory=dict)
+
+    def start(self, **env: str) -> None:
+        argv = [sys.executable, "-m", "homeport", "serve", "--port", "0", "--gpus", "2xH100-80GB"]
+        argv += ["--data-dir", str(self.data_dir), "--runtime", self.runtime]
+        with (self.data_dir.parent / "server.log").open("ab") as log:
+            self.server = subprocess.Popen(
+                argv, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | env
+            )
+        assert self.server.stdout is not None
+        line = self.server.stdout.readline()
+        assert line.startswith("homeport ready"), (self.data_dir.parent / "server.log").read_text()
+        self.values = json.loads((self.data_dir / "credentials.json").read_text())
+
+    def kill(self) -> None:
+        assert self.server is not None
+        self.server.kill()
+        self.server.wait()
+
+    def stop(self) -> int:
+        assert self.server is not None
+        self.server.send_signal(signal.SIGTERM)
+        return self.server.wait(timeout=15)
+
+    def client_env(self) -> dict[str, str]:
+        """The user's environment without any other login; no look at the package index."""
+        cache = self.data_dir.parent / "lep-cache"
+        cache.mkdir(exist_ok=True)
+        (cache / "latest_version_check").write_text(str(int(time.time())))
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("LEPTON_")}
+        return clean | {"LEPTON_CACHE_DIR": str(cache), "COLUMNS": "200", "NO_COLOR": "1"}
+
+    def lep(self, *args: str, ok: bool = True) -> str:
+        argv = [os.environ["HOMEPORT_LEP"], *args]
+        done = subprocess.run(
+            argv, env=self.client_env(), capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL
+        )
+        if ok:
+            assert done.returncode == 0, f"{args}: {done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def login(self) -> str:
+        v = self.values
+        return self.lep(
+            "workspace", "login", "-i", v["LEPTON_WORKSPACE_ID"], "-t", v["LEPTON_WORKSPACE_TOKEN"],
+            "--workspace-url", v["LEPTON_WORKSPACE_URL"],
+        )  # fmt: skip
+
+    def create(self, name: str, command: str, *more: str) -> str:
+        """The new job's id."""
+        out = self.lep(
+            "job", "create", "-n", name, "--resource-shape", "cpu.small", "--container-image", self.image,
+            "--command", command, *more,
+        )  # fmt: skip
+        return out.split("ID: ")[1].split()[0]
+
+    def get(self, job: str) -> dict[str, Any]:
+        out = self.lep("job", "get", "-i", job)
+        return json.loads(out[out.index("{") : out.rindex("}") + 1])
+
+    def state(self, job: str) -> str:
+        return self.get(job)["status"]["state"]
+
+    def containers(self) -> list[str]:
+        """Names of what exists on the machine for this data directory."""
+        if self.engine is not None:
+            rows = self.engine.containers(all=True, filters={"label": "homeport.instance"})
+            return [n["Names"][0] for n in rows if self._instance() in n["Names"][0]]
+        return [p.name for p in (self.data_dir / "processes").glob("hp-*")]
+
+    def _instance(self) -> str:
+        import sqlite3
+
+        with contextlib.closing(sqlite3.connect(self.data_dir / "homeport.db")) as database:
+            return database.execute("SELECT value FROM setting WHERE name = 'instance'").fetchone()[0]
+
+    def clean_up(self) -> None:
+        if self.server is not None and self.server.poll() is None:
+            self.server.kill()
+            self.server.wait()
+        if self.engine is None:
+            for lock in (self.data_dir / "processes").glob("*/state.json"):
+                with contextlib.suppress(ProcessLookupError, KeyError):
+                    os.killpg(json.loads(lock.read_text())["child_pid"], signal.SIGKILL)
+            return
+        for name in self.containers():
+            self.engine.remove_container(name, force=True)
+        network = f"homeport-{self._instance()}"
+        for found in self.engine.networks(names=[network]):
+            self.engine.remove_network(found["Id"])
+
+
+@contextlib.contextmanager
+def world(tmp_path: Path, runtime: str) -> Generator[World]:
+    engine = require_docker() if runtime == "docker" else None
+    made = World(tmp_path / "data", runtime, bash_image(engine) if engine else "any:1", engine)
+    made.data_dir.mkdir()
+    try:
+        yield made
+    finally:
+        made.clean_up()
