@@ -96,12 +96,6 @@ class ReconcileLoop:
     async def run_pass(self) -> float:
         """One look at everything. Returns the seconds until the next one is due by itself."""
         m = self._m
-        if any(
-            not current_run(w, m.store.attempts_of(w.id))
-            for w in m.store.unarchived_workloads()
-            if w.is_wanted
-        ):
-            await m.crash.reach("pass.pending")
         try:
             observed = await m.driver.list_owned()
         except RuntimeUnavailable as error:
@@ -132,6 +126,8 @@ class ReconcileLoop:
             w for w in m.store.unarchived_workloads()
             if w.is_wanted and not current_run(w, by_workload.get(w.id, []))
         ]  # fmt: skip
+        if queued:
+            await m.crash.reach("pass.pending")
         answer = plan(snapshot.build(m.nodes, [a for a in attempts if a.is_live], queued))
         now = m.clock.now_ms()
         for workload in queued:
