@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from ..runtime.clock import SystemClock
 
 PULL_S, START_S, STEP_S, JOB_S = 60, 30, 60, 60
 IMAGE = "python:3.11-slim"
+LEP_OF_MAKE = ".venv-lepton-0.47.1/bin/lep"
 COMMAND = "for i in 1 2 3; do echo hello from Homeport, line $i; sleep 1; done"
 
 
@@ -22,7 +24,7 @@ class DemoFailed(Exception):
 
 
 def run_demo(*, lep: str | None, runtime: str) -> int:
-    client = lep or os.environ.get("HOMEPORT_LEP") or shutil.which("lep")
+    client = lep or os.environ.get("HOMEPORT_LEP") or _installed_lep()
     if client is None or not Path(client).exists():
         print("no `lep` was found: `make demo` installs it, or name one with --lep", file=sys.stderr)
         return 1
@@ -38,6 +40,12 @@ def run_demo(*, lep: str | None, runtime: str) -> int:
             return 1
     print("\n# All of it ran here; the server, the job and the data directory are removed again.")
     return 0
+
+
+def _installed_lep() -> str | None:
+    """The one that `make demo` installs below the current directory, else the one on PATH."""
+    made = Path.cwd() / LEP_OF_MAKE
+    return str(made) if made.exists() else shutil.which("lep")
 
 
 def _missing_image(image: str) -> str:
@@ -124,7 +132,10 @@ class _Demo:
             "Submit a batch job", "job", "create", "-n", "hello", "--resource-shape", "cpu.small",
             "--container-image", self._image, "--command", COMMAND,
         )  # fmt: skip
-        job = out.partition("ID: ")[2].split()[0]
+        words = out.partition("ID: ")[2].split()
+        if not words:
+            raise DemoFailed("`lep job create` printed no job id")
+        job = words[0]
         self._until("a replica", lambda: f"{job}-0-" in self._call("job", "replicas", "-i", job))
         log = self._step("Its log, live", "job", "log", "-i", job)
         self._until("its end", lambda: '"state": "Completed"' in self._call("job", "get", "-i", job))
@@ -134,7 +145,7 @@ class _Demo:
 
     def _step(self, what: str, *args: str) -> str:
         shown = ["***" if before == "-t" else arg for before, arg in zip(("", *args), args, strict=False)]
-        print(f"\n# {what}\n$ lep {' '.join(shown)}", flush=True)
+        print(f"\n# {what}\n$ lep {shlex.join(shown)}", flush=True)
         out = self._call(*args)
         print("\n".join(f"  {line}" for line in out.rstrip().splitlines()), flush=True)
         return out
