@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from .model import ContainerSpec, Handle, Observed
+from .model import ContainerSpec, Handle, LogEntry, Observed
 
 
 class Driver(Protocol):
@@ -11,7 +11,7 @@ class Driver(Protocol):
 
     @property
     def kind(self) -> str:
-        """`docker` or `process`."""
+        """`docker`, `process` or `simulated`."""
         ...
 
     async def ping(self) -> None:
@@ -35,15 +35,33 @@ class Driver(Protocol):
         ...
 
     async def list_owned(self) -> Sequence[Observed]:
-        """Every container of this instance, also after a restart of ours."""
+        """
+        Every container of this instance, also after a restart of ours. An end that
+        `changes` has told of is in it, even where the engine's own list lags.
+        """
         ...
 
-    def logs(self, handle: Handle, *, follow: bool) -> AsyncIterator[bytes]:
-        """stdout and stderr as written, from the first byte; `follow` ends after the container does."""
+    async def list_groups(self) -> Sequence[str]:
+        """Groups whose network exists."""
+        ...
+
+    async def remove_group(self, group: str) -> None:
+        """Its network, once its containers are gone. Gone already is fine."""
+        ...
+
+    def logs(self, handle: Handle, *, follow: bool) -> AsyncIterator[Sequence[LogEntry]]:
+        """
+        stdout and stderr from the first entry, in batches; the same entries each time.
+        `follow` ends after the container does. Unknown containers have none.
+        """
         ...
 
     def changes(self) -> AsyncIterator[None]:
         """A hint each time a container of ours starts or ends; never the truth itself, and never ends."""
+        ...
+
+    async def purge(self) -> None:
+        """Remove everything of this instance from the machine: containers, networks, folders."""
         ...
 
     async def close(self) -> None:

@@ -41,3 +41,13 @@ class RuntimeUnavailable(DriverError):
     def __init__(self, runtime: str, detail: str) -> None:
         super().__init__(f"{runtime} does not answer: {detail}")
         self.runtime = runtime
+
+
+class MountRejected(DriverError):
+    """A mount that would leave its root, or that this runtime cannot make."""
+
+    code = "mount_rejected"
+
+    def __init__(self, target: str, detail: str) -> None:
+        super().__init__(f"mount at {target}: {detail}")
+        self.target = target

@@ -2,6 +2,44 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """
+    A directory given to a container.
+
+    Args:
+        target: absolute path in the container.
+        root: directory of this host that `path` can never leave; made when missing.
+        path: below `root`, `/` is the root itself; made when missing.
+        nfs: `server:/export`. Where it is set the engine mounts `path` of that
+            export, and `root` is None.
+    """
+
+    target: str
+    root: Path | None
+    path: str = "/"
+    is_read_only: bool = False
+    nfs: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """`host_port`: None is not published, 0 takes a free one of the host."""
+
+    container_port: int
+    protocol: str = "tcp"
+    host_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """`data` ends with a newline, except in an unfinished or overlong line. `at_ns`: Unix nanoseconds."""
+
+    at_ns: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +54,9 @@ class ContainerSpec:
         memory_mib: limit, in MiB.
         shm_mib: size of /dev/shm in MiB; None leaves the engine's default.
         gpu_uuids: real devices to hand over, by UUID; simulated ones are not listed.
+        group: name of a network of its own that the members of a group share;
+            "" for a container that stands alone.
+        aliases: names by which the others of the group find this one.
     """
 
     instance: str
@@ -30,6 +71,10 @@ class ContainerSpec:
     memory_mib: int = 512
     shm_mib: int | None = None
     gpu_uuids: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    ports: tuple[Port, ...] = ()
+    group: str = ""
+    aliases: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -60,6 +105,7 @@ class Observed:
         exit_code: None unless exited; 128+n after signal n.
         started_at_ms, finished_at_ms: Unix milliseconds, None where it has not happened.
         error: the engine's own words where a start failed, else "".
+        ports: the published ones, with the host's port.
     """
 
     handle: Handle
@@ -73,6 +119,7 @@ class Observed:
     started_at_ms: int | None = None
     finished_at_ms: int | None = None
     error: str = ""
+    ports: tuple[Port, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from .api.lepton import errors as lepton_errors
 from .api.lepton import routes as lepton_routes
 from .api.lepton.context import LeptonContext
 from .api.lepton.operations import OPERATIONS
-from .api.lepton.translate import job_environment
+from .api.lepton.translate.jobs import job_environment
 from .api.middleware import CleanPath, GuardBrowsers, LimitBody
 from .crashpoints import CrashPoints
 from .domain.inventory import HostNode, NodeGpu

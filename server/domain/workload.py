@@ -5,11 +5,16 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from .volumes import MountRequest
+
 
 class Phase(Enum):
+    AWAITING = "awaiting"  # its start time has not come
     QUEUED = "queued"
     STARTING = "starting"
     RUNNING = "running"
+    PENDING_RETRY = "pending_retry"  # a run has failed, the next one waits for its time
+    RESTARTING = "restarting"  # a further run is queued or starting
     COMPLETED = "completed"
     FAILED = "failed"
     STOPPING = "stopping"
@@ -27,6 +32,8 @@ class WorkloadSpec:
     What the user asked for; written by services only.
 
     Args:
+        env: name and value. secret_env: name and the secret whose value it takes
+            when the container starts; the value itself is never stored here.
         command: argv; replaces the image's entrypoint. Empty: the image decides.
         cpu_cores, memory_mib: of the shape, per replica.
         priority: 0..150, higher first (67 is a Lepton job without a class).
@@ -41,12 +48,21 @@ class WorkloadSpec:
     cpu_cores: float
     memory_mib: int
     env: tuple[tuple[str, str], ...] = ()
+    secret_env: tuple[tuple[str, str], ...] = ()
+    mounts: tuple[MountRequest, ...] = ()
+    ports: tuple[tuple[int, str, int | None], ...] = ()  # container port, protocol, host port
     gpu_count: int = 0
     gpu_product: str | None = None
     shm_mib: int | None = None
     priority: int = 67
     node_groups: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
+    completions: int = 1
+    parallelism: int = 1
+    worker_retries: int = 0
+    run_retries: int = 0
+    start_at_ms: int | None = None
+    ttl_s: int | None = None
     is_stopped: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
 

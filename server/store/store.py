@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine, StaticPool, event
 from sqlmodel import Session, SQLModel, col, create_engine, delete, select
 
+from ..domain.volumes import MountRequest
 from ..domain.workload import Attempt, AttemptState, Phase, Workload, WorkloadSpec, phase_of
 from ..errors import Conflict, StoreRefused
 from .tables import SCHEMA_VERSION, AttemptRow, EventRow, LeaseRow, SettingRow, TokenRow, WorkloadRow
@@ -177,7 +178,9 @@ def to_doc(thing: Workload | Attempt) -> str:
 def workload_from(doc: str) -> Workload:
     raw: dict[str, Any] = json.loads(doc)
     spec: dict[str, Any] = raw.pop("spec")
-    spec["env"] = tuple((k, v) for k, v in spec["env"])
+    for name in ("env", "secret_env", "ports"):
+        spec[name] = tuple(tuple(item) for item in spec[name])
+    spec["mounts"] = tuple(MountRequest(**m) for m in spec["mounts"])
     for name in ("command", "node_groups", "nodes"):
         spec[name] = tuple(spec[name])
     return Workload(spec=WorkloadSpec(**spec), **raw)

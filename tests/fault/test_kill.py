@@ -47,7 +47,7 @@ def test_job_runs_exactly_once_when_the_server_is_killed(home: World, point: str
 def test_running_container_is_adopted_and_its_end_is_seen(home: World) -> None:
     home.start()
     home.login()
-    job = home.create("adopted", "echo before; sleep 2; echo after; exit 0")
+    job = home.create("adopted", "echo before; sleep 15; echo after; exit 0")
     eventually("Running", lambda: home.state(job) == "Running")
     before = home.containers()
     home.kill()

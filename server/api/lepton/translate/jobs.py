@@ -1,15 +1,15 @@
-"""Wire -> domain and back. The only file that knows both languages."""
+"""Jobs, their replicas and events."""
 
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ...domain.inventory import HostNode, Shape
-from ...domain.workload import TERMINAL, Attempt, AttemptState, Phase, Workload, WorkloadSpec, current_run
-from ...errors import Invalid, NotImplementedYet
-from ...store.tables import EventRow, TokenRow
-from . import wire
+from ....domain.inventory import Shape
+from ....domain.workload import TERMINAL, Attempt, AttemptState, Phase, Workload, WorkloadSpec, current_run
+from ....errors import Invalid, NotImplementedYet
+from ....store.tables import EventRow
+from .. import wire
 
 # Spelling as in leptonai 0.47.1, api.v2.types.job.LeptonJobState.
 STATES = {
@@ -130,103 +130,6 @@ def event_to_wire(row: EventRow) -> dict[str, Any]:
         "message": row.message,
         "regarding": {"kind": "Job", "name": row.workload_id, "message": row.message},
     }
-
-
-def token_to_wire(row: TokenRow) -> dict[str, Any]:
-    return {"masked_value": f"{row.prefix}...{row.suffix}", "expires_at": row.expires_at_ms}
-
-
-def node_group_to_wire(name: str, nodes: Sequence[HostNode], created_at_ms: int) -> dict[str, Any]:
-    products = sorted({g.product for n in nodes for g in n.gpus})
-    return {
-        "metadata": {"id": name, "name": name, "created_at": created_at_ms},
-        "spec": {
-            "node_mode": "customer-node",
-            "gpu_product": ", ".join(products),
-            "desired_nodes": len(nodes),
-        },
-        "status": {"ready_nodes": len(nodes), "quota_enabled": True},
-    }
-
-
-def node_to_wire(
-    node: HostNode, live: Sequence[Attempt], workspace: str, created_at_ms: int
-) -> dict[str, Any]:
-    here = [a for a in live if a.node == node.id]
-    gpu = node.gpus[0] if node.gpus else None
-    product = "" if gpu is None else gpu.product + (" (simulated)" if gpu.is_simulated else "")
-    resource: dict[str, Any] = {
-        "cpu": {"type": "x86_64", "allocated": sum(a.cpu_cores for a in here), "total": node.cpu_cores},
-        "memory": {"allocated": sum(a.memory_mib for a in here), "total": node.memory_mib},
-        "system": {"cuda_version": node.cuda_version, "cuda_driver_version": node.driver_version},
-    }
-    if gpu is not None:
-        taken = sum(len(a.gpu_uuids) for a in here)
-        resource["gpu"] = {"product": product, "allocated": float(taken), "total": float(len(node.gpus))}
-    return {
-        "metadata": {"id": node.id, "name": node.id, "created_at": created_at_ms},
-        "spec": {
-            "unschedulable": False, "dedicated_node_group": node.node_group, "hostname": node.id,
-            "provider": "homeport", "resource": resource,
-        },
-        "status": {
-            "status": ["Ready", "Healthy"],
-            "hostname": node.id,
-            "workloads": [
-                {
-                    "type": "job", "name": a.workload_id, "id": a.workload_id, "replica_id": a.replica_id,
-                    "workspace": workspace, "cpu": a.cpu_cores, "memory": a.memory_mib,
-                    "gpu_count": len(a.gpu_uuids),
-                }
-                for a in here
-            ],
-        },
-    }  # fmt: skip
-
-
-def shape_to_wire(shape: Shape, node_group: str) -> dict[str, Any]:
-    spec: dict[str, Any] = {
-        "name": shape.name, "cpu": shape.cpu_cores, "memory_in_mb": shape.memory_mib,
-        "listable_in": ["job"], "node_group_id": node_group,
-    }  # fmt: skip
-    if shape.gpu_count:
-        spec |= {
-            "accelerator_type": shape.gpu_product, "accelerator_num": float(shape.gpu_count),
-            "accelerator_memory_in_mb": shape.gpu_memory_mib,
-        }  # fmt: skip
-    return {"metadata": {"id": shape.name, "name": shape.name}, "spec": spec}
-
-
-def workspace_to_wire(
-    workspace: str, version: str, num_jobs: int, live: Sequence[Attempt], shapes: Sequence[Shape]
-) -> dict[str, Any]:
-    """The union of what all client versions need; source: WorkspaceInfo of 0.22.9 to 0.47.1."""
-    used = {
-        "cpu": float(sum(a.cpu_cores for a in live)),
-        "memory": sum(a.memory_mib for a in live),
-        "accelerator_num": float(sum(len(a.gpu_uuids) for a in live)),
-    }
-    no_services = {"kv_store_num": 0, "queue_num": 0}
-    return {
-        "build_time": "",
-        "git_commit": version,
-        "workspace_name": workspace,
-        "workspace_tier": "local",
-        "workspace_state": "normal",
-        "supported_shapes": {
-            s.name: {"cpu": s.cpu_cores, "memory": s.memory_mib, "accelerator_num": float(s.gpu_count)}
-            for s in shapes
-        },
-        "workspace_disk_usage_bytes": 0,
-        "workloads": {
-            "num_deployments": 0, "num_jobs": num_jobs, "num_pods": 0, "num_secrets": 0,
-            "num_image_pull_secrets": 0, "num_photons": 0,
-        },
-        "resource_quota": {"limit": used, "used": used},
-        "service_quota": {"limit": no_services, "used": no_services},
-        # Endpoints and pods are not served yet, so neither family is announced.
-        "features": {"enable_new_deployment_api": False, "enable_secure_endpoint_defaults": False},
-    }  # fmt: skip
 
 
 def job_environment(workload: Workload, attempt: Attempt) -> tuple[tuple[str, str], ...]:

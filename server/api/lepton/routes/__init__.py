@@ -1,0 +1,28 @@
+"""Parse, authenticate, one call, answer. No decisions here."""
+
+import re
+
+from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
+
+from ....errors import NotFound, NotImplementedYet
+from ..operations import OPERATIONS
+from . import jobs, logs, nodes, workspace
+from .deps import Authorized
+
+router = APIRouter()
+for part in (workspace, nodes, jobs, logs):
+    router.include_router(part.router)
+
+KNOWN = [(o, re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(o.path)) + "$")) for o in OPERATIONS]
+
+
+@router.api_route("/{ws}/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"])
+async def refuse(rest: str, request: Request, _who: Authorized) -> Response:
+    """Vendor operations that are not served are told apart from paths that nobody knows."""
+    matching = [o for o, pattern in KNOWN if pattern.match(f"/{rest}")]
+    if any(o.method == request.method and o.test is None for o in matching):
+        raise NotImplementedYet(f"{request.method} /{rest}")
+    if matching:
+        raise HTTPException(405, f"{request.method} is not an operation of /{rest}")
+    raise NotFound("operation", f"{request.method} /{rest}")

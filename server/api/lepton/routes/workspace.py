@@ -1,0 +1,28 @@
+"""The workspace and its tokens."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from ..translate import workspace as translate
+from .deps import Authorized, Context
+
+router = APIRouter()
+
+
+@router.get("/{ws}")
+async def get_display_name(who: Authorized) -> Response:
+    return JSONResponse({"display_name": who.workspace, "id": who.workspace})
+
+
+@router.get("/{ws}/workspace")
+async def get_workspace(who: Authorized, ctx: Context) -> Response:
+    s = ctx.services
+    live = [a for a in s.store.unarchived_attempts() if a.is_live]
+    jobs = len(s.store.list_workloads(who.workspace, archived=False))
+    return JSONResponse(translate.workspace_to_wire(who.workspace, ctx.version, jobs, live, s.shapes))
+
+
+@router.get("/{ws}/tokens")
+async def list_tokens(who: Authorized, ctx: Context) -> Response:
+    rows = [t for t in ctx.services.store.tokens() if t.workspace == who.workspace]
+    return JSONResponse([translate.token_to_wire(t) for t in rows])

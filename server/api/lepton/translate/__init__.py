@@ -1,0 +1,1 @@
+"""Wire -> domain and back. The only folder that knows both languages."""

@@ -1,0 +1,68 @@
+"""Node groups, nodes and shapes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ....domain.inventory import HostNode, Shape
+from ....domain.workload import Attempt
+
+
+def node_group_to_wire(name: str, nodes: Sequence[HostNode], created_at_ms: int) -> dict[str, Any]:
+    products = sorted({g.product for n in nodes for g in n.gpus})
+    return {
+        "metadata": {"id": name, "name": name, "created_at": created_at_ms},
+        "spec": {
+            "node_mode": "customer-node",
+            "gpu_product": ", ".join(products),
+            "desired_nodes": len(nodes),
+        },
+        "status": {"ready_nodes": len(nodes), "quota_enabled": True},
+    }
+
+
+def node_to_wire(
+    node: HostNode, live: Sequence[Attempt], workspace: str, created_at_ms: int
+) -> dict[str, Any]:
+    here = [a for a in live if a.node == node.id]
+    gpu = node.gpus[0] if node.gpus else None
+    product = "" if gpu is None else gpu.product + (" (simulated)" if gpu.is_simulated else "")
+    resource: dict[str, Any] = {
+        "cpu": {"type": "x86_64", "allocated": sum(a.cpu_cores for a in here), "total": node.cpu_cores},
+        "memory": {"allocated": sum(a.memory_mib for a in here), "total": node.memory_mib},
+        "system": {"cuda_version": node.cuda_version, "cuda_driver_version": node.driver_version},
+    }
+    if gpu is not None:
+        taken = sum(len(a.gpu_uuids) for a in here)
+        resource["gpu"] = {"product": product, "allocated": float(taken), "total": float(len(node.gpus))}
+    return {
+        "metadata": {"id": node.id, "name": node.id, "created_at": created_at_ms},
+        "spec": {
+            "unschedulable": False, "dedicated_node_group": node.node_group, "hostname": node.id,
+            "provider": "homeport", "resource": resource,
+        },
+        "status": {
+            "status": ["Ready", "Healthy"],
+            "hostname": node.id,
+            "workloads": [
+                {
+                    "type": "job", "name": a.workload_id, "id": a.workload_id, "replica_id": a.replica_id,
+                    "workspace": workspace, "cpu": a.cpu_cores, "memory": a.memory_mib,
+                    "gpu_count": len(a.gpu_uuids),
+                }
+                for a in here
+            ],
+        },
+    }  # fmt: skip
+
+
+def shape_to_wire(shape: Shape, node_group: str) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "name": shape.name, "cpu": shape.cpu_cores, "memory_in_mb": shape.memory_mib,
+        "listable_in": ["job"], "node_group_id": node_group,
+    }  # fmt: skip
+    if shape.gpu_count:
+        spec |= {
+            "accelerator_type": shape.gpu_product, "accelerator_num": float(shape.gpu_count),
+            "accelerator_memory_in_mb": shape.gpu_memory_mib,
+        }  # fmt: skip
+    return {"metadata": {"id": shape.name, "name": shape.name}, "spec": spec}

@@ -1,0 +1,44 @@
+"""The workspace and its tokens."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ....domain.inventory import Shape
+from ....domain.workload import Attempt
+from ....store.tables import TokenRow
+
+
+def token_to_wire(row: TokenRow) -> dict[str, Any]:
+    return {"masked_value": f"{row.prefix}...{row.suffix}", "expires_at": row.expires_at_ms}
+
+
+def workspace_to_wire(
+    workspace: str, version: str, num_jobs: int, live: Sequence[Attempt], shapes: Sequence[Shape]
+) -> dict[str, Any]:
+    """The union of what all client versions need; source: WorkspaceInfo of 0.22.9 to 0.47.1."""
+    used = {
+        "cpu": float(sum(a.cpu_cores for a in live)),
+        "memory": sum(a.memory_mib for a in live),
+        "accelerator_num": float(sum(len(a.gpu_uuids) for a in live)),
+    }
+    no_services = {"kv_store_num": 0, "queue_num": 0}
+    return {
+        "build_time": "",
+        "git_commit": version,
+        "workspace_name": workspace,
+        "workspace_tier": "local",
+        "workspace_state": "normal",
+        "supported_shapes": {
+            s.name: {"cpu": s.cpu_cores, "memory": s.memory_mib, "accelerator_num": float(s.gpu_count)}
+            for s in shapes
+        },
+        "workspace_disk_usage_bytes": 0,
+        "workloads": {
+            "num_deployments": 0, "num_jobs": num_jobs, "num_pods": 0, "num_secrets": 0,
+            "num_image_pull_secrets": 0, "num_photons": 0,
+        },
+        "resource_quota": {"limit": used, "used": used},
+        "service_quota": {"limit": no_services, "used": no_services},
+        # Endpoints and pods are not served yet, so neither family is announced.
+        "features": {"enable_new_deployment_api": False, "enable_secure_endpoint_defaults": False},
+    }  # fmt: skip
