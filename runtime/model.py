@@ -57,6 +57,7 @@ class ContainerSpec:
         group: name of a network of its own that the members of a group share;
             "" for a container that stands alone.
         aliases: names by which the others of the group find this one.
+        peers: all names of the group, this one's too; an engine that resolves names itself needs none.
     """
 
     instance: str
@@ -75,6 +76,7 @@ class ContainerSpec:
     ports: tuple[Port, ...] = ()
     group: str = ""
     aliases: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -3,124 +3,196 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from typing import Any, TypeVar
+import re
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
 
-import docker
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import DeviceRequest
-from docker.utils import parse_repository_tag
-from requests.exceptions import RequestException
+from docker.errors import APIError, ImageNotFound, NotFound
+from docker.types import LogConfig
 
 from ..clock import Clock
-from ..errors import DeviceGone, DriverError, ImagePullFailed, LaunchRefused, RuntimeUnavailable
-from ..model import ContainerSpec, ContainerState, Handle, Observed
+from ..errors import DriverError, ImagePullFailed, LaunchRefused, MountRejected, RuntimeUnavailable
+from ..model import ContainerSpec, Handle, LogEntry, Observed
+from .docker_engine import BROKEN, Engine, unavailable
+from .docker_gpus import GpuRequest, gpu_refusal, gpu_requests, is_gpu_refusal
+from .docker_mounts import Mounts
+from .docker_network import GROUP_LABEL, Networks
+from .docker_observed import Ends, is_ours, observed
+from .docker_streams import EventStream, LogStream, PullStream
 from .streams import from_thread
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-CALL_S, PING_S = 60, 3
 PIDS_LIMIT = 4096
+MAX_PULLS = 8
 RECONNECT_S = 1.0
-# What engines say when they cannot give a GPU; measured on 20.10 and 26.1.
-NO_GPU_TEXTS = (
-    "could not select device driver",
-    "unresolvable CDI devices",
-    "unknown or invalid runtime name",
-    "Unknown runtime specified",
-)
-STATES = {
-    "created": ContainerState.CREATED,
-    "running": ContainerState.RUNNING,
-    "paused": ContainerState.RUNNING,
-    "restarting": ContainerState.RUNNING,
-    "exited": ContainerState.EXITED,
-    "dead": ContainerState.EXITED,
-}
+REPLAY_S = 10  # ends from before the first event stream, which the list may not know yet
+# A host port that somebody else holds, as 20.10 words it for its own and for foreign holders.
+PORT_TAKEN = re.compile(r"port is already allocated|address already in use")
 
 
 class DockerDriver:
-    def __init__(self, instance: str, clock: Clock, base_url: str | None = None) -> None:
-        self._instance, self._clock = instance, clock
-        url = base_url or os.environ.get("DOCKER_HOST")
-        self._client = docker.APIClient(base_url=url, version="1.41", timeout=CALL_S)
-        self._pinger = docker.APIClient(base_url=url, version="1.41", timeout=PING_S)
-        cores = os.cpu_count() or 1
-        self._pools = {
-            "launch": ThreadPoolExecutor(cores, "docker-launch"),
-            "call": ThreadPoolExecutor(4, "docker-call"),
-            "pull": ThreadPoolExecutor(4, "docker-pull"),
-            "ping": ThreadPoolExecutor(1, "docker-ping"),
-        }
-        self._cores = cores
-        self._network_lock = asyncio.Lock()
-        self._network_id: str | None = None
-        self._inspected: dict[
-            tuple[str, str], Observed
-        ] = {}  # by container id and state: neither changes back
+    """
+    Args:
+        stage: a private directory for mounts on their way into a container; without
+            it, or without root, mounts are checked less strictly (docker_mounts).
+        network_pool: where groups get their networks from, a /26 each.
+        publish_host: the host's address on which ports are published.
+        base_url: the engine; by default what DOCKER_HOST says, else this machine's.
+    """
+
+    def __init__(
+        self,
+        instance: str,
+        clock: Clock,
+        *,
+        stage: Path | None = None,
+        network_pool: str = "10.213.0.0/16",
+        publish_host: str = "127.0.0.1",
+        base_url: str | None = None,
+    ) -> None:
+        self._instance, self._clock, self._publish_host = instance, clock, publish_host
+        self._cores = os.cpu_count() or 1
+        self._engine = Engine(base_url, launches=self._cores)
+        self._networks = Networks(self._engine, instance, network_pool)
+        self._mounts = Mounts(self._engine, instance, stage)
+        self._mounts.sweep()
+        self._ends = Ends((clock.now_ms() - REPLAY_S * 1000) * 1_000_000)
+        self._pulls = asyncio.Semaphore(MAX_PULLS)
+        self._launches: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # By container id and state: an inspect of either never changes again.
+        self._inspected: dict[tuple[str, str], Observed] = {}
 
     @property
     def kind(self) -> str:
         return "docker"
 
     async def ping(self) -> None:
-        await self._call("ping", self._pinger.ping)
+        with _refusals("ping"):
+            await self._engine.call("ping", lambda: self._engine.pinger.ping())
 
     async def prepare(self, spec: ContainerSpec) -> None:
         """An image that is present is never pulled, whatever its tag."""
         try:
-            await self._call("call", self._client.inspect_image, spec.image)
+            await self._engine.call("call", lambda: self._engine.quick.inspect_image(spec.image))
         except NotFound:
             await self._pull(spec.image)
+        except APIError as error:
+            raise ImagePullFailed(spec.image, _text(error)) from error
 
     async def _pull(self, image: str) -> None:
-        def pull() -> None:
-            name, tag = parse_repository_tag(image)
-            for line in self._client.pull(name, tag=tag or "latest", stream=True, decode=True):
-                if "error" in line:  # a refusal comes inside the stream, with status 200
-                    raise ImagePullFailed(image, str(line["error"]))
-
+        """Cancelling it closes the stream, at which the engine gives up as well."""
         try:
-            await self._call("pull", pull)
+            async with (
+                self._pulls,
+                contextlib.aclosing(from_thread(lambda: PullStream(self._engine, image))) as batches,
+            ):
+                async for lines in batches:
+                    for line in lines:
+                        if "error" in line:  # a refusal comes inside the stream, with status 200
+                            raise ImagePullFailed(image, str(line["error"]))
         except (ImageNotFound, NotFound) as error:
             raise ImagePullFailed(image, "not in the registry") from error
         except APIError as error:
-            raise ImagePullFailed(image, error.explanation or str(error)) from error
+            raise ImagePullFailed(image, _text(error)) from error
+        except BROKEN as error:
+            raise unavailable(error) from error
 
     async def start(self, spec: ContainerSpec) -> Handle:
-        network = await self._network()
-        try:
-            return await self._call("launch", self._start, spec, network)
-        except APIError as error:
-            text = error.explanation or str(error)
-            await self.remove(Handle(spec.name, spec.name))  # a refused start leaves it in `created`
-            if any(known in text for known in NO_GPU_TEXTS):
-                raise DeviceGone(
-                    "this Docker engine cannot give GPUs to containers: install nvidia-container-toolkit, "
-                    f"run `nvidia-ctk cdi generate` and restart dockerd ({text})"
-                ) from error
-            raise LaunchRefused(text) from error
+        async with self._launches.setdefault(spec.name, asyncio.Lock()):
+            try:
+                return await self._start(spec)
+            except APIError as error:
+                text = _text(error)
+                await self.remove(Handle(spec.name, spec.name))  # a refused start leaves it in `created`
+                raise self._refusal(spec, text) from error
 
-    def _start(self, spec: ContainerSpec, network: str) -> Handle:
+    async def _start(self, spec: ContainerSpec) -> Handle:
         try:
-            container: str = self._create(spec, network)
+            network = await self._networks.id_of(spec.group)
+            return await self._engine.call("launch", self._launch, spec, network)
+        except APIError as error:
+            if not _is_network_gone(_text(error)):
+                raise
+            self._networks.forget()  # removed by somebody since we looked
+            network = await self._networks.id_of(spec.group)
+            return await self._engine.call("launch", self._launch, spec, network)
+
+    def _launch(self, spec: ContainerSpec, network: str) -> Handle:
+        ways = gpu_requests(self._engine.quick, spec.gpu_uuids)
+        with self._mounts.given(spec) as given:
+            for way in ways:
+                try:
+                    handle = self._create_and_start(spec, self._arguments(spec, network, given.mounts, way))
+                except APIError as error:
+                    if way is ways[-1] or not is_gpu_refusal(_text(error)):
+                        raise
+                    self._discard(spec.name)
+                    continue
+                try:
+                    given.check()
+                except MountRejected:
+                    self._discard(handle.id)
+                    raise
+                return handle
+        raise AssertionError("there is always one way at least")
+
+    def _create_and_start(self, spec: ContainerSpec, arguments: Mapping[str, Any]) -> Handle:
+        api = self._engine.slow
+        try:
+            container: str = api.create_container(spec.image, **arguments)["Id"]
         except APIError as error:
             if error.status_code != 409:
                 raise
-            seen = self._client.inspect_container(spec.name)  # the same attempt was created before: adopt it
-            if seen["Config"]["Labels"].get("homeport.instance") != self._instance:
-                raise LaunchRefused(f"a container named {spec.name} exists and is not ours") from error
-            container = seen["Id"]
-            if seen["State"]["Status"] != "created":
-                return Handle(container, spec.name)
-        self._client.start(container)
+            adopted = self._adopt(spec)
+            if adopted is not None:
+                return adopted
+            container = api.create_container(spec.image, **arguments)["Id"]
+        api.start(container)
         return Handle(container, spec.name)
 
-    def _create(self, spec: ContainerSpec, network: str) -> str:
-        host = self._client.create_host_config(
+    def _adopt(self, spec: ContainerSpec) -> Handle | None:
+        """
+        The same attempt was created before. One that never started is made anew, since
+        what it was to mount and its network may be gone; removed without force, so that
+        it stays if it starts at this moment.
+        """
+        api = self._engine.slow
+        try:
+            seen = api.inspect_container(spec.name)
+            if seen["Config"]["Labels"].get("homeport.instance") != self._instance:
+                raise LaunchRefused(f"a container named {spec.name} exists and is not ours")
+            if seen["State"]["Status"] == "removing":
+                raise RuntimeUnavailable("Docker", f"{spec.name} is still being removed")
+            if seen["State"]["Status"] == "created":
+                try:
+                    api.remove_container(seen["Id"], v=True)
+                    return None
+                except APIError as error:
+                    if error.status_code != 409:
+                        raise
+            return Handle(seen["Id"], spec.name)
+        except NotFound:
+            return None
+
+    def _discard(self, container: str) -> None:
+        with contextlib.suppress(NotFound):
+            self._engine.slow.remove_container(container, force=True, v=True)
+
+    def _arguments(
+        self, spec: ContainerSpec, network: str, mounts: list[Any], gpus: GpuRequest
+    ) -> dict[str, Any]:
+        """For the SDK's create_container."""
+        api = self._engine.slow
+        bindings: dict[str, list[tuple[str, int | None]]] = {}
+        for port in spec.ports:
+            if port.host_port is not None:
+                bound = bindings.setdefault(f"{port.container_port}/{port.protocol}", [])
+                bound.append((self._publish_host, port.host_port or None))
+        host = api.create_host_config(
             init=True,
             nano_cpus=int(min(spec.cpu_cores, self._cores) * 1e9),
             mem_limit=spec.memory_mib * 2**20,
@@ -129,164 +201,164 @@ class DockerDriver:
             security_opt=["no-new-privileges"],
             shm_size=None if spec.shm_mib is None else spec.shm_mib * 2**20,
             network_mode=network,
-            device_requests=self._device_requests(spec.gpu_uuids),
+            port_bindings=bindings,
+            mounts=mounts,
+            device_requests=list(gpus.device_requests) or None,
+            runtime=gpus.runtime,
+            log_config=LogConfig(type="json-file"),  # whatever the engine's default: not all can be read
         )
-        made = self._client.create_container(
-            spec.image,
-            name=spec.name,
-            entrypoint=list(spec.command[:1]) or None,
-            command=list(spec.command[1:]) or None,
-            environment=[f"{name}={value}" for name, value in spec.env],
-            host_config=host,
-            labels={
+        aliases = api.create_endpoint_config(aliases=list(spec.aliases)) if spec.group else None
+        return {
+            "name": spec.name,
+            "entrypoint": list(spec.command[:1]) or None,
+            "command": list(spec.command[1:]) or None,
+            "environment": [*(f"{name}={value}" for name, value in spec.env), *gpus.env],
+            "ports": [(port.container_port, port.protocol) for port in spec.ports],
+            "host_config": host,
+            "networking_config": api.create_networking_config({network: aliases}) if aliases else None,
+            "labels": {
                 "homeport.instance": spec.instance,
                 "homeport.workload": spec.workload_id,
                 "homeport.replica": spec.replica_id,
                 "homeport.attempt": str(spec.attempt),
                 "homeport.generation": str(spec.generation),
                 "homeport.gpus": ",".join(spec.gpu_uuids),
+                **({GROUP_LABEL: spec.group} if spec.group else {}),
             },
-        )
-        return made["Id"]
+        }
 
-    def _device_requests(self, uuids: Sequence[str]) -> list[DeviceRequest] | None:
-        if not uuids:
-            return None
-        components = self._client.version().get("Components") or [{}]
-        if components[0].get("Name") == "Podman Engine":
-            raise DeviceGone("Podman ignores GPU requests silently, so none is made: use Docker for GPU work")
-        if self._client.info().get("CDISpecDirs"):
-            return [DeviceRequest(driver="cdi", device_ids=[f"nvidia.com/gpu={u}" for u in uuids])]
-        return [DeviceRequest(device_ids=list(uuids), capabilities=[["gpu"]])]
+    def _refusal(self, spec: ContainerSpec, text: str) -> DriverError:
+        if is_gpu_refusal(text):
+            return gpu_refusal(text)
+        if PORT_TAKEN.search(text):
+            asked = [p.host_port for p in spec.ports if p.host_port and re.search(rf":{p.host_port}\b", text)]
+            names = ", ".join(map(str, asked)) or "asked for"
+            return LaunchRefused(f"host port {names} is taken on {self._publish_host} ({text})")
+        exports = [mount for mount in spec.mounts if mount.nfs]
+        if exports and "failed to mount local volume" in text:
+            return MountRejected(exports[0].target, f"{exports[0].nfs} cannot be mounted: {text}")
+        return LaunchRefused(text)
 
     async def stop(self, handle: Handle, *, grace_s: float) -> None:
-        def stop() -> None:
-            self._client.stop(handle.id, timeout=int(grace_s))
+        def stop() -> None:  # the SDK waits for its answer that much longer
+            with contextlib.suppress(NotFound):
+                self._engine.slow.stop(handle.id, timeout=math.ceil(grace_s))
 
-        with contextlib.suppress(NotFound):
-            await self._call("call", stop)
+        with _refusals(f"stop {handle.name}"):
+            await self._engine.call("stop", stop)
 
     async def remove(self, handle: Handle) -> None:
         def remove() -> None:
-            self._client.remove_container(handle.id, force=True, v=True)
+            try:
+                self._discard(handle.id)
+            except APIError as error:
+                if error.status_code != 409:  # 409: a removal is under way already
+                    raise
 
-        try:
-            await self._call("call", remove)
-        except NotFound:
-            return
-        except APIError as error:
-            if error.status_code != 409:  # 409: a removal is under way already
-                raise DriverError(f"cannot remove {handle.name}: {error.explanation}") from error
+        with _refusals(f"remove {handle.name}"):
+            await self._engine.call("call", remove)
 
     async def list_owned(self) -> Sequence[Observed]:
-        return await self._call("call", self._list_owned)
+        with _refusals("list containers"):
+            return await self._engine.call("list", self._list_owned)
 
     def _list_owned(self) -> list[Observed]:
         """One sparse list; an inspect only once per container and state."""
-        rows: list[dict[str, Any]] = self._client.containers(
+        told = self._ends.told()
+        rows: list[dict[str, Any]] = self._engine.quick.containers(
             all=True, filters={"label": f"homeport.instance={self._instance}"}
         )
         found: list[Observed] = []
-        fresh: dict[tuple[str, str], Observed] = {}
-        for row in rows:
-            key = (row["Id"], row["State"])
-            if row["State"] not in STATES:
-                continue  # being removed
-            seen = self._inspected.get(key)
+        kept: dict[tuple[str, str], Observed] = {}
+        for row in filter(is_ours, rows):
+            container, end = row["Id"], told.get(row["Id"])
+            # A row whose end was told of is behind, but an inspect waits for the engine to have noted it.
+            state = row["State"] if end is None else "exited"
+            seen = self._inspected.get((container, state))
             if seen is None:
                 try:
-                    seen = _observed(self._client.inspect_container(row["Id"]))
+                    seen = observed(self._engine.quick.inspect_container(container))
                 except NotFound:
                     continue
-            if seen.state is not ContainerState.CREATED:
-                fresh[(row["Id"], row["State"])] = seen
-            found.append(seen)
-        self._inspected = fresh
+            if seen.state.value == state:
+                kept[(container, state)] = self._inspected[(container, state)] = seen
+            found.append(self._ends.correct(seen, end))
+        self._inspected = kept
+        self._ends.settle(told, {row["Id"]: row["State"] for row in rows})
         return found
 
-    async def logs(self, handle: Handle, *, follow: bool) -> AsyncIterator[bytes]:
-        def open_stream() -> Any:
-            return self._client.logs(handle.id, stream=True, follow=follow, stdout=True, stderr=True)
+    async def list_groups(self) -> Sequence[str]:
+        with _refusals("list networks"):
+            return await self._networks.list_groups()
 
-        with contextlib.suppress(NotFound):
-            async for chunk in from_thread(open_stream, lambda stream: stream.close()):
-                yield chunk
+    async def remove_group(self, group: str) -> None:
+        with _refusals(f"remove the network of {group!r}"):
+            await self._networks.remove_group(group)
 
-    async def changes(self) -> AsyncIterator[None]:
-        filters = {
-            "label": f"homeport.instance={self._instance}",
-            "event": ["start", "die", "oom", "destroy"],
-        }
+    async def logs(self, handle: Handle, *, follow: bool) -> AsyncGenerator[Sequence[LogEntry], None]:
+        def open_log() -> LogStream:
+            return LogStream(self._engine, handle.id, follow=follow)
+
+        try:
+            async with contextlib.aclosing(from_thread(open_log)) as batches:
+                async for batch in batches:
+                    yield batch
+        except NotFound:
+            return
+        except APIError as error:
+            if error.status_code != 409:  # 409: it is being removed
+                raise DriverError(f"cannot read the log of {handle.name}: {_text(error)}") from error
+        except BROKEN as error:
+            raise unavailable(error) from error
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        is_broken = False
         while True:
-            yield None  # what happened while nobody listened is found by the next list
             try:
-                async for _ in from_thread(lambda: self._events(filters), lambda stream: stream.close()):
-                    yield None
-            except (DockerException, RequestException) as error:
-                log.warning("the event stream broke, it is opened again: %s", error)
+                async with contextlib.aclosing(from_thread(self._events)) as batches:
+                    async for batch in batches:
+                        is_broken = False
+                        for event in batch:
+                            self._ends.tell(event)
+                        yield None
+            except BROKEN as error:
+                if not is_broken:
+                    log.warning("the event stream broke, it is opened again: %s", error)
+                is_broken = True
             await self._clock.sleep(RECONNECT_S)
 
-    def _events(self, filters: dict[str, Any]) -> Any:
-        return self._client.events(filters=filters)
+    def _events(self) -> EventStream:
+        return EventStream(self._engine, self._instance, self._ends.last_ns)
+
+    async def purge(self) -> None:
+        def owned() -> list[str]:
+            rows = self._engine.quick.containers(
+                all=True, filters={"label": f"homeport.instance={self._instance}"}
+            )
+            return [row["Id"] for row in rows]
+
+        with _refusals("remove everything of this instance"):
+            containers = await self._engine.call("list", owned)
+            await asyncio.gather(*(self.remove(Handle(container, container)) for container in containers))
+            await self._networks.purge()
+            await self._mounts.purge()
 
     async def close(self) -> None:
-        for pool in self._pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
-        self._client.close()
-        self._pinger.close()
-
-    async def _network(self) -> str:
-        """One bridge for the instance, without traffic between its containers."""
-        async with self._network_lock:
-            if self._network_id is None:
-                self._network_id = await self._call("call", self._find_or_make_network)
-            return self._network_id
-
-    def _find_or_make_network(self) -> str:
-        name = f"homeport-{self._instance}"
-        for network in self._client.networks(names=[name]):  # two networks may bear one name
-            if network["Name"] == name:
-                return network["Id"]
-        made = self._client.create_network(
-            name,
-            driver="bridge",
-            options={"com.docker.network.bridge.enable_icc": "false"},
-            labels={"homeport.instance": self._instance},
-        )
-        return made["Id"]
-
-    async def _call(self, pool: str, work: Callable[..., T], *args: Any) -> T:
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._pools[pool], work, *args)
-        except APIError:
-            raise
-        except (DockerException, RequestException) as error:
-            raise RuntimeUnavailable("Docker", str(error)) from error
+        self._engine.close()
 
 
-def _observed(inspected: dict[str, Any]) -> Observed:
-    labels, state = inspected["Config"]["Labels"], inspected["State"]
-    seen = STATES.get(state["Status"], ContainerState.RUNNING)
-    return Observed(
-        handle=Handle(inspected["Id"], inspected["Name"].lstrip("/")),
-        workload_id=labels["homeport.workload"],
-        replica_id=labels["homeport.replica"],
-        attempt=int(labels["homeport.attempt"]),
-        generation=int(labels["homeport.generation"]),
-        state=seen,
-        exit_code=state["ExitCode"] if seen is ContainerState.EXITED else None,
-        oom_killed=bool(state.get("OOMKilled")),
-        started_at_ms=_ms(state["StartedAt"]),
-        finished_at_ms=_ms(state["FinishedAt"]) if seen is ContainerState.EXITED else None,
-        error=state.get("Error") or "",
-    )
+@contextlib.contextmanager
+def _refusals(what: str) -> Generator[None]:
+    """For calls where a refusal is nothing the caller could have asked better."""
+    try:
+        yield
+    except APIError as error:
+        raise DriverError(f"cannot {what}: {_text(error)}") from error
 
 
-def _ms(text: str) -> int | None:
-    """RFC 3339 with nanoseconds -> Unix milliseconds; Docker writes year 1 for "never"."""
-    if text.startswith("0001"):
-        return None
-    whole, _, fraction = text.rstrip("Z").partition(".")
-    seconds = datetime.fromisoformat(f"{whole}+00:00").timestamp()
-    return int(seconds) * 1000 + int((fraction + "000")[:3])
+def _text(error: APIError) -> str:
+    return str(error.explanation or error)
+
+
+def _is_network_gone(text: str) -> bool:
+    return "network" in text and "not found" in text

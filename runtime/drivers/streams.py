@@ -1,52 +1,101 @@
 """Blocking streams read by a thread of their own, never by an executor that others wait for."""
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from typing import Generic, Protocol, TypeVar
 
-MAX_QUEUED = 256  # chunks; a reader that falls behind holds the thread, not the memory
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+MAX_QUEUED = 512  # items, and one batch more; a reader that falls behind holds the thread, not the memory
 
 
-async def from_thread(
-    open_stream: Callable[[], Iterator[bytes]], close_stream: Callable[[Any], None]
-) -> AsyncIterator[bytes]:
+class Stream(Protocol[T_co]):
+    """What a thread reads. `close` comes from another thread and must free a reader that waits."""
+
+    def __iter__(self) -> Iterator[Sequence[T_co]]: ...
+
+    def close(self) -> None: ...
+
+
+async def from_thread(open_stream: Callable[[], Stream[T]]) -> AsyncGenerator[Sequence[T], None]:
     """
-    Chunks of `open_stream()`, read in a daemon thread. Whatever it raises is raised here.
+    The items of `open_stream()`, read in a daemon thread, in batches: all that is there
+    at each wake-up. Whatever it raises is raised here, after the items before it.
     Closing the generator closes the stream, which frees the thread.
     """
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue()
-    room = threading.Semaphore(MAX_QUEUED)
-    is_closed = threading.Event()
-    opened: list[Any] = []
-
-    def put(item: bytes | BaseException | None) -> None:
-        if not is_closed.is_set() and not loop.is_closed():
-            loop.call_soon_threadsafe(queue.put_nowait, item)
-
-    def read() -> None:
-        try:
-            stream = open_stream()
-            opened.append(stream)
-            for chunk in stream:
-                room.acquire()
-                if is_closed.is_set():
-                    break
-                put(chunk)
-            put(None)
-        except Exception as error:  # carried over to the reader, who knows what it means
-            put(error)
-
-    threading.Thread(target=read, name="driver-stream", daemon=True).start()
+    reader = _Reader(open_stream, asyncio.get_running_loop())
+    threading.Thread(target=reader.run, name="driver-stream", daemon=True).start()
     try:
-        while (item := await queue.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            room.release()
-            yield item
+        while True:
+            await reader.has_news.wait()
+            batch, is_over, error = reader.take()
+            if batch:
+                yield batch
+            if error is not None:
+                raise error
+            if is_over:
+                return
     finally:
-        is_closed.set()
-        room.release()
-        for stream in opened:
-            close_stream(stream)
+        reader.close()
+
+
+class _Reader(Generic[T]):
+    """The thread's side and the loop's side of one stream."""
+
+    def __init__(self, open_stream: Callable[[], Stream[T]], loop: asyncio.AbstractEventLoop) -> None:
+        self._open, self._loop = open_stream, loop
+        self.has_news = asyncio.Event()
+        self._lock = threading.Condition()
+        # All below under the lock.
+        self._items: list[T] = []
+        self._stream: Stream[T] | None = None
+        self._error: Exception | None = None
+        self._is_over = self._is_closed = self._is_woken = False
+
+    def run(self) -> None:
+        try:
+            stream = self._open()
+            with self._lock:
+                self._stream = stream
+                if self._is_closed:  # nobody waited for it
+                    stream.close()
+                    return
+            for items in stream:
+                with self._lock:
+                    self._lock.wait_for(lambda: self._is_closed or len(self._items) < MAX_QUEUED)
+                    if self._is_closed:
+                        return
+                    self._items += items
+                    self._wake()
+            self._end(None)
+        except Exception as error:  # carried over to the reader, who knows what it means
+            self._end(error)
+
+    def _end(self, error: Exception | None) -> None:
+        with self._lock:
+            self._is_over, self._error = True, error
+            self._wake()
+
+    def _wake(self) -> None:
+        """Once until the items are taken, not once per item."""
+        if not self._is_woken and not self._is_closed:
+            self._is_woken = True
+            with contextlib.suppress(RuntimeError):  # the loop was closed
+                self._loop.call_soon_threadsafe(self.has_news.set)
+
+    def take(self) -> tuple[Sequence[T], bool, Exception | None]:
+        with self._lock:
+            batch, self._items = self._items, []
+            self._is_woken = False
+            self.has_news.clear()
+            self._lock.notify_all()
+            return batch, self._is_over, self._error
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            self._lock.notify_all()
+            if self._stream is not None and not self._is_over:
+                self._stream.close()
