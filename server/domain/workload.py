@@ -1,7 +1,7 @@
-"""Workload and Attempt, and the one function that derives the phase."""
+"""Workload, Attempt and what they are made of."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -38,6 +38,12 @@ class WorkloadSpec:
         cpu_cores, memory_mib: of the shape, per replica.
         priority: 0..150, higher first (67 is a Lepton job without a class).
         node_groups, nodes: where it may run; empty means anywhere.
+        reservation: its id, to run on its nodes only; may_burst: or on those of another.
+        completions: replicas that have to succeed. parallelism: those that run at a
+            time; the first of them start together or not at all.
+        worker_retries: further attempts that each replica has after a failure.
+        run_retries: times that all of it begins anew when a replica has none left.
+        start_at_ms: not before this time. ttl_s: how long it stays after its end.
         extras: fields of the client's request that Homeport does not act on;
             kept to be given back as they came.
     """
@@ -57,6 +63,8 @@ class WorkloadSpec:
     priority: int = 67
     node_groups: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
+    reservation: str | None = None
+    may_burst: bool = False
     completions: int = 1
     parallelism: int = 1
     worker_retries: int = 0
@@ -68,11 +76,29 @@ class WorkloadSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """An earlier run, from first attempt to end, before a retry or a stop and start."""
+
+    number: int
+    first_attempt: int
+    phase: Phase
+    succeeded: int
+    failed: int
+    began_at_ms: int
+    finished_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """
+    The spec is the user's; the rest is decided, mostly by the reconcile loop.
+
     Args:
         generation: +1 on each change of the spec.
-        first_attempt: attempts below it belong to an earlier run, before a stop.
+        first_attempt: attempts below it belong to an earlier run.
+        runs_failed: runs that failed since it was last started by hand.
+        retry_at_ms: when the next run begins after a failed one.
+        is_due: False until its start time has come.
         archived_at_ms: set once everything it had on the machine is gone.
     """
 
@@ -85,6 +111,10 @@ class Workload:
     spec: WorkloadSpec
     generation: int = 1
     first_attempt: int = 1
+    runs_failed: int = 0
+    retry_at_ms: int | None = None
+    history: tuple[Run, ...] = ()
+    is_due: bool = True
     is_deleting: bool = False
     archived_at_ms: int | None = None
 
@@ -106,6 +136,7 @@ class Attempt:
     replica_id: str
     number: int
     workload_id: str
+    index: int
     node: str
     cpu_cores: float
     memory_mib: int
@@ -131,31 +162,3 @@ class Attempt:
 
     def container_name(self, instance: str) -> str:
         return f"hp-{instance}-{self.replica_id}-{self.number}"
-
-
-def current_run(workload: Workload, attempts: Sequence[Attempt]) -> list[Attempt]:
-    return [a for a in attempts if a.number >= workload.first_attempt]
-
-
-def phase_of(workload: Workload, attempts: Sequence[Attempt]) -> Phase:
-    """Derived from spec, decided and observed; nobody sets it by hand."""
-    run = current_run(workload, attempts)
-    has_live = any(a.is_live for a in attempts)
-    if workload.archived_at_ms is not None:
-        return Phase.ARCHIVED
-    if workload.is_deleting:
-        return Phase.DELETING
-    if run and not has_live and all(a.reason != "Stopped" for a in run):
-        return Phase.COMPLETED if all(a.exit_code == 0 for a in run) else Phase.FAILED
-    if workload.spec.is_stopped:
-        return Phase.STOPPING if has_live else Phase.STOPPED
-    if not run:
-        return Phase.QUEUED
-    return Phase.RUNNING if any(a.state is AttemptState.RUNNING for a in run) else Phase.STARTING
-
-
-def restarted(workload: Workload, attempts: Sequence[Attempt]) -> Workload:
-    """The same workload asked to run again from scratch; earlier attempts become history."""
-    last = max((a.number for a in attempts), default=0)
-    spec = replace(workload.spec, is_stopped=False)
-    return replace(workload, spec=spec, first_attempt=last + 1, generation=workload.generation + 1)

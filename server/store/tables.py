@@ -1,18 +1,30 @@
 """The only schema. `doc` columns hold the domain object's JSON, never a vendor's."""
 
+from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
 SCHEMA_VERSION = "0001"
 
 
 class WorkloadRow(SQLModel, table=True):
+    """
+    The columns beside `doc` follow from it and its attempts, and are set in the same transaction.
+
+    `is_settled`: nothing about it changes by itself any more, apart from expiry.
+    """
+
     __tablename__ = "workload"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (Index("workload_list", "workspace", "kind", "is_archived", "seq"),)
     seq: int | None = Field(default=None, primary_key=True)  # order of arrival: ids may share a millisecond
     id: str = Field(unique=True)
     workspace: str
+    kind: str
     name: str
-    phase: str = Field(index=True)
-    is_archived: bool = Field(default=False, index=True)
+    owner: str
+    phase: str
+    is_archived: bool
+    is_settled: bool = Field(index=True)
+    expires_at_ms: int | None = Field(default=None, index=True)
     revision: int
     doc: str
 
@@ -64,3 +76,39 @@ class SettingRow(SQLModel, table=True):
     __tablename__ = "setting"  # pyright: ignore[reportAssignmentType]
     name: str = Field(primary_key=True)
     value: str
+
+
+class VolumeRow(SQLModel, table=True):
+    """Volumes that were added; the builtin ones have no row."""
+
+    __tablename__ = "volume"  # pyright: ignore[reportAssignmentType]
+    node_group: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    doc: str
+
+
+class StoragePermissionRow(SQLModel, table=True):
+    """`prefix` is the path prefix without anything redundant; the doc has it as it was spelt."""
+
+    __tablename__ = "storage_permission"  # pyright: ignore[reportAssignmentType]
+    node_group: str = Field(primary_key=True)
+    volume: str = Field(primary_key=True)
+    prefix: str = Field(primary_key=True)
+    doc: str
+
+
+class SecretRow(SQLModel, table=True):
+    """`sealed` is the encrypted value (secret_box.py); the doc has everything but the value."""
+
+    __tablename__ = "secret"  # pyright: ignore[reportAssignmentType]
+    workspace: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    sealed: str
+    doc: str
+
+
+class ReservationRow(SQLModel, table=True):
+    __tablename__ = "reservation"  # pyright: ignore[reportAssignmentType]
+    seq: int | None = Field(default=None, primary_key=True)
+    id: str = Field(unique=True)
+    doc: str
