@@ -21,6 +21,15 @@ def is_named(ask: AskClass, node: Node) -> str | None:
     return None if not ask.nodes or node.name in ask.nodes else "not among the nodes asked for"
 
 
+def is_reserved(ask: AskClass, node: Node) -> str | None:
+    """A reserved node takes only what names its reservation, and what names one goes to no other node."""
+    if ask.reservation == node.reservation or (ask.may_burst and ask.reservation and node.reservation):
+        return None
+    if ask.reservation:
+        return f"not a node of reservation {ask.reservation}"
+    return f"kept for reservation {node.reservation}"
+
+
 def usable_gpus(ask: AskClass, node: Node) -> tuple[Gpu, ...]:
     return tuple(g for g in node.free_gpus if ask.gpu_product in (None, g.product))
 
@@ -44,7 +53,7 @@ def has_memory(ask: AskClass, node: Node) -> str | None:
 
 
 # Cheapest first; the first reason is the one the user sees for that node.
-FILTERS: tuple[Filter, ...] = (is_ready, in_node_group, is_named, has_gpus, has_cpu, has_memory)
+FILTERS: tuple[Filter, ...] = (is_ready, in_node_group, is_named, is_reserved, has_gpus, has_cpu, has_memory)
 
 
 def refusal(ask: AskClass, node: Node) -> str | None:

@@ -22,6 +22,7 @@ class Node:
     free_memory_mib: int
     free_gpus: tuple[Gpu, ...] = ()
     is_ready: bool = True
+    reservation: str | None = None  # the one in force now
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class AskClass:
     members: int = 1  # replicas that start together or not at all
     node_groups: frozenset[str] = frozenset()  # empty: any
     nodes: frozenset[str] = frozenset()  # empty: any
+    reservation: str | None = None
+    may_burst: bool = False  # to the nodes of other reservations too
 
 
 @dataclass(frozen=True, slots=True)

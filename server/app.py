@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import platform
 import secrets
 import signal
 import socket
@@ -17,72 +16,35 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from .. import __version__
-from ..runtime import inventory
 from ..runtime.clock import Clock, SystemClock
-from ..runtime.driver import Driver
-from ..runtime.errors import RuntimeUnavailable
 from .api.admin.routes import AdminContext
 from .api.admin.routes import make_app as make_admin
 from .api.lepton import errors as lepton_errors
 from .api.lepton import routes as lepton_routes
 from .api.lepton.context import LeptonContext
 from .api.lepton.operations import OPERATIONS
+from .api.lepton.rendered import RenderedJobs
 from .api.lepton.translate.jobs import job_environment
 from .api.middleware import CleanPath, GuardBrowsers, LimitBody
 from .crashpoints import CrashPoints
-from .domain.inventory import HostNode, NodeGpu
+from .domain.volumes import HostFolders
 from .errors import Invalid
-from .reconcile.loop import Machine, ReconcileLoop
-from .services import access
+from .machine import choose_driver, local_node
+from .reconcile.launches import Machine
+from .reconcile.loop import ReconcileLoop
+from .services import access, volumes
+from .services import secrets as secret_service
 from .services.attempt_logs import LogSources
 from .services.workloads import Services
 from .settings import Settings
-from .store.sealed_logs import SealedLogs
+from .store.log_files import LogFiles
+from .store.secret_box import SecretBox
 from .store.store import Store
 from .store.tables import SettingRow
 
 log = logging.getLogger(__name__)
 WORKSPACE = "local"
 GRACE_S = 3
-
-
-async def choose_driver(settings: Settings, instance: str, clock: Clock) -> tuple[Driver, str]:
-    """The driver, and a line saying what is weaker about it ("" when nothing is)."""
-    from ..runtime.drivers.process import ProcessDriver
-
-    why = ""
-    if settings.runtime in ("auto", "docker"):
-        from ..runtime.drivers.docker import DockerDriver
-
-        docker = DockerDriver(instance, clock)
-        try:
-            await docker.ping()
-            return docker, ""
-        except RuntimeUnavailable as error:
-            if settings.runtime == "docker":
-                log.warning("%s; starting all the same, jobs wait until it does", error)
-                return docker, str(error)
-            why = str(error)
-            await docker.close()
-    note = "process runtime: no images, no isolation, limits are not enforced" + (f" ({why})" if why else "")
-    return ProcessDriver(instance, clock, settings.data_dir / "processes"), note
-
-
-def local_node(settings: Settings) -> HostNode:
-    try:
-        devices = inventory.choose_devices(settings.gpus)
-    except ValueError as error:
-        raise Invalid("--gpus", str(error)) from error
-    return HostNode(
-        id=platform.node() or "local",
-        node_group="default",
-        cpu_cores=float(inventory.host_cpu_cores()),
-        memory_mib=inventory.host_memory_mib(),
-        gpus=tuple(NodeGpu(d.uuid, d.product, d.memory_mib, d.is_simulated) for d in devices),
-        overcommit=settings.overcommit,
-        driver_version=devices[0].driver_version if devices else "",
-        cuda_version=devices[0].cuda_version if devices else "",
-    )
 
 
 async def identity(store: Store, clock: Clock) -> tuple[str, int]:
@@ -131,16 +93,26 @@ async def serve(settings: Settings) -> None:
         driver, note = await choose_driver(settings, instance, clock)
         stack.push_async_callback(driver.close)
         nodes = (local_node(settings),)
-        sealed = SealedLogs(settings.data_dir / "logs")
+        files = LogFiles(settings.data_dir / "logs")
         crash = CrashPoints(clock, settings.crash_at)
-        loop = ReconcileLoop(Machine(store, driver, clock, nodes, instance, sealed, crash, job_environment))
-        closing = asyncio.Event()
-        services = Services(store, clock, nodes, loop.poke)
-        logs = LogSources(store, driver, clock, sealed, instance, closing)
+        woken, closing = asyncio.Event(), asyncio.Event()
+        folders = HostFolders((settings.data_dir / "volumes").resolve(), settings.allow_host_path)
+        volumes.make_own_folders(folders)
+        passphrase = settings.secret_key.get_secret_value() if settings.secret_key else None
+        services = Services(store, clock, nodes, woken.set, folders, SecretBox(settings.data_dir, passphrase))
+        if locked := secret_service.check_key(services):
+            log.warning("%s", locked)
+        machine = Machine(
+            store, driver, clock, nodes, instance, files, crash, job_environment,
+            lambda workload: secret_service.environment(services, workload),
+            lambda workload, attempt: volumes.mounts_of(services, workload, attempt),
+        )  # fmt: skip
+        loop = ReconcileLoop(machine, woken)
+        logs = LogSources(store, clock, files, closing)
         rows = tuple((o.area, o.method, o.path, o.test) for o in OPERATIONS)
         app = make_asgi(
             settings,
-            LeptonContext(services, logs, __version__, created_at_ms),
+            LeptonContext(services, logs, RenderedJobs(store), __version__, created_at_ms),
             AdminContext(services, loop, driver.kind, __version__, rows),
         )
         listener = listen(settings)
@@ -161,7 +133,7 @@ async def serve(settings: Settings) -> None:
             f"({driver.kind} runtime, data in {settings.data_dir})",
         )
         if settings.ephemeral:
-            await remove_all(driver)
+            await driver.purge()
 
 
 def credential_values(base: str, token: str) -> dict[str, str]:
@@ -221,11 +193,6 @@ async def _run_until_signal(
     for sig in (signal.SIGTERM, signal.SIGINT):
         running.add_signal_handler(sig, server.handle_exit, sig, None)
     await server.serve(sockets=[listener])
-
-
-async def remove_all(driver: Driver) -> None:
-    for seen in await driver.list_owned():
-        await driver.remove(seen.handle)
 
 
 def run(settings: Settings) -> None:

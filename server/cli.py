@@ -26,15 +26,22 @@ def _credentials(data_dir: Path) -> dict[str, str]:
         raise click.ClickException(f"{data_dir} holds no credentials: start `homeport serve` once") from error
 
 
-def _get(data_dir: Path, path: str, timeout_s: float = 5) -> Any:
-    """GET below /homeport with this data directory's token."""
+def _ask(data_dir: Path, path: str, *, method: str = "GET", body: object = None, timeout_s: float = 5) -> Any:
+    """A request below /homeport with this data directory's token; with a body it is a POST."""
     import urllib.error
     import urllib.request
 
     values = _credentials(data_dir)
     base = values["LEPTON_WORKSPACE_URL"].partition("/api/")[0]
-    headers = {"Authorization": f"Bearer {values['LEPTON_WORKSPACE_TOKEN']}"}
-    request = urllib.request.Request(f"{base}/homeport/{path}", headers=headers)
+    request = urllib.request.Request(
+        f"{base}/homeport/{path}",
+        method=method if body is None else "POST",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={
+            "Authorization": f"Bearer {values['LEPTON_WORKSPACE_TOKEN']}",
+            "Content-Type": "application/json",
+        },
+    )
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:
             return json.load(answer)
@@ -59,9 +66,14 @@ def main() -> None:
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="0 takes a free one.  [default: 8787]")
 @data_dir_option
-@click.option("--runtime", type=click.Choice(["auto", "docker", "process"]), help="[default: auto]")
+@click.option(
+    "--runtime", type=click.Choice(["auto", "docker", "process", "simulated"]), help="[default: auto]"
+)
 @click.option("--gpus", help="auto, none, or NxTYPE such as 4xA100-80GB.  [default: auto]")
 @click.option("--allow-host", multiple=True, help="A further name this server is reached by.")
+@click.option(
+    "--allow-host-path", multiple=True, metavar="DIR", help="A directory of this host that may be mounted."
+)
 @click.option("--ephemeral", is_flag=True, default=None, help="Remove every container on exit.")
 @click.option("--testing", is_flag=True, default=None, help="Allow faults to be injected.")
 def serve(**flags: Any) -> None:
@@ -70,7 +82,8 @@ def serve(**flags: Any) -> None:
     from .errors import HomeportError
     from .settings import load_settings
 
-    flags["allow_host"] = flags["allow_host"] or None
+    for several in ("allow_host", "allow_host_path"):
+        flags[several] = flags[several] or None
     try:
         run(load_settings(**flags))
     except HomeportError as error:
@@ -128,9 +141,9 @@ def demo(runtime: str, lep: str | None) -> None:
 def status(data_dir: Path | None) -> None:
     """What runs."""
     where = _data_dir(data_dir)
-    health = _get(where, "health")
+    health = _ask(where, "health")
     click.echo(health["status"] + "".join(f"\n  {reason}" for reason in health["reasons"]))
-    for row in _get(where, "workloads"):
+    for row in _ask(where, "workloads"):
         click.echo(f"{row['id']:40} {row['kind']:6} {row['phase']:10} {row['shape']}")
 
 
@@ -139,10 +152,36 @@ def status(data_dir: Path | None) -> None:
 @click.argument("name")
 def why(data_dir: Path | None, name: str) -> None:
     """Why a workload is where it is."""
-    answer = _get(_data_dir(data_dir), f"why/{name}")
+    answer = _ask(_data_dir(data_dir), f"why/{name}")
     click.echo(f"{answer['id']} is {answer['phase']}")
     for reason in answer["reasons"]:
         click.echo(f"  {reason}")
+
+
+@main.group()
+def reservation() -> None:
+    """Keep nodes for those who name the reservation (`lep job create --with-reservation`)."""
+
+
+@reservation.command("add")
+@data_dir_option
+@click.argument("name")
+@click.option("--node-group", default="default", show_default=True)
+@click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="How many.")
+@click.option("--hours", type=click.FloatRange(0, min_open=True), default=24.0, show_default=True)
+def add_reservation(data_dir: Path | None, name: str, node_group: str, nodes: int, hours: float) -> None:
+    """Reserve nodes from now on."""
+    body = {"name": name, "node_group": node_group, "nodes": nodes, "lasts_s": int(hours * 3600)}
+    made = _ask(_data_dir(data_dir), "reservations", body=body)
+    click.echo(f"{made['id']} holds {', '.join(made['nodes'])} for {hours:g} hours")
+
+
+@reservation.command("remove")
+@data_dir_option
+@click.argument("name")
+def remove_reservation(data_dir: Path | None, name: str) -> None:
+    """Give the nodes back to everybody."""
+    _ask(_data_dir(data_dir), f"reservations/{name}", method="DELETE")
 
 
 @main.command()

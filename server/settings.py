@@ -1,10 +1,11 @@
 """Every setting: a flag of `serve` and a HOMEPORT_* variable, in one table (docs/settings.md)."""
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .errors import Invalid
@@ -24,9 +25,12 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8787, ge=0, le=65535)
     data_dir: Path = Field(default_factory=default_data_dir)
-    runtime: Literal["auto", "docker", "process"] = "auto"
+    runtime: Literal["auto", "docker", "process", "simulated"] = "auto"
+    network_pool: str = "10.213.0.0/16"
     gpus: str = "auto"
     allow_host: tuple[str, ...] = ()
+    allow_host_path: tuple[Path, ...] = ()
+    secret_key: SecretStr | None = None
     ephemeral: bool = False
     testing: bool = False
     crash_at: str | None = None
@@ -38,7 +42,8 @@ def load_settings(**flags: object) -> Settings:
     Flags win over the environment; a flag that was not given is None.
 
     Raises:
-        Invalid: a HOMEPORT_* variable that is not a setting, or crash points outside testing.
+        Invalid: a HOMEPORT_* variable that is not a setting, crash points outside testing,
+            a relative path, or an empty passphrase.
     """
     known = {f"HOMEPORT_{name.upper()}" for name in Settings.model_fields} | OTHERS
     unknown = sorted(n for n in os.environ if n.startswith("HOMEPORT_") and n not in known)
@@ -48,4 +53,15 @@ def load_settings(**flags: object) -> Settings:
     settings = Settings(**given)  # pyright: ignore[reportArgumentType]
     if settings.crash_at and not settings.testing:
         raise Invalid("HOMEPORT_CRASH_AT", "is honoured only with HOMEPORT_TESTING=1")
+    for path in settings.allow_host_path:
+        if not path.is_absolute():
+            raise Invalid("--allow-host-path", f"{str(path)!r} is not absolute; begin it with '/'")
+    try:
+        pool = ipaddress.IPv4Network(settings.network_pool)
+    except ValueError as error:
+        raise Invalid("HOMEPORT_NETWORK_POOL", f"{error}; for example 10.213.0.0/16") from error
+    if pool.prefixlen > 26:
+        raise Invalid("HOMEPORT_NETWORK_POOL", f"{pool} has no room for a /26")
+    if settings.secret_key is not None and not settings.secret_key.get_secret_value():
+        raise Invalid("HOMEPORT_SECRET_KEY", "is empty; set a passphrase, or unset it to use the key file")
     return settings

@@ -1,34 +1,57 @@
 """Nodes and live attempts -> scheduler.Snapshot: the only bridge between the two."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from ..scheduler.model import AskClass, Gpu, Node, Snapshot
 from .domain.inventory import HostNode
 from .domain.workload import Attempt, Workload, WorkloadSpec
 
 
-def ask_class(spec: WorkloadSpec) -> AskClass:
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Replicas of one workload that wait for a place: together where there are several."""
+
+    workload: Workload
+    indexes: tuple[int, ...]
+
+    @property
+    def id(self) -> str:
+        return f"{self.workload.id}/{self.indexes[0]}"
+
+
+def ask_class(spec: WorkloadSpec, members: int) -> AskClass:
     return AskClass(
         priority=spec.priority, cpu=spec.cpu_cores, memory_mib=spec.memory_mib, gpu_count=spec.gpu_count,
-        gpu_product=spec.gpu_product, node_groups=frozenset(spec.node_groups), nodes=frozenset(spec.nodes),
+        gpu_product=spec.gpu_product, members=members, node_groups=frozenset(spec.node_groups),
+        nodes=frozenset(spec.nodes), reservation=spec.reservation, may_burst=spec.may_burst,
     )  # fmt: skip
 
 
-def build(nodes: Sequence[HostNode], live: Iterable[Attempt], queued: Iterable[Workload]) -> Snapshot:
-    """`queued` oldest first. CPU and memory are counted with the node's overcommit, GPUs never."""
+def build(
+    nodes: Sequence[HostNode],
+    live: Iterable[Attempt],
+    asks: Iterable[Ask],
+    reserved: Mapping[str, str],
+) -> Snapshot:
+    """
+    Args:
+        asks: oldest first. CPU and memory are counted with the node's overcommit, GPUs never.
+        reserved: node to the reservation in force on it.
+    """
     taken: dict[str, list[Attempt]] = {}
     for attempt in live:
         taken.setdefault(attempt.node, []).append(attempt)
     pending: dict[AskClass, list[str]] = {}
     rank: dict[str, int] = {}
-    for workload in queued:
-        rank[workload.id] = len(rank)
-        pending.setdefault(ask_class(workload.spec), []).append(workload.id)
+    for ask in asks:
+        rank[ask.id] = len(rank)
+        pending.setdefault(ask_class(ask.workload.spec, len(ask.indexes)), []).append(ask.id)
     classes: Mapping[AskClass, tuple[str, ...]] = {c: tuple(ids) for c, ids in pending.items()}
-    return Snapshot(tuple(_free(n, taken.get(n.id, [])) for n in nodes), classes, rank)
+    return Snapshot(tuple(_free(n, taken.get(n.id, []), reserved.get(n.id)) for n in nodes), classes, rank)
 
 
-def _free(node: HostNode, attempts: Sequence[Attempt]) -> Node:
+def _free(node: HostNode, attempts: Sequence[Attempt], reservation: str | None) -> Node:
     gpus = {uuid for a in attempts for uuid in a.gpu_uuids}
     return Node(
         name=node.id,
@@ -36,4 +59,5 @@ def _free(node: HostNode, attempts: Sequence[Attempt]) -> Node:
         free_cpu=node.cpu_cores * node.overcommit - sum(a.cpu_cores for a in attempts),
         free_memory_mib=int(node.memory_mib * node.overcommit) - sum(a.memory_mib for a in attempts),
         free_gpus=tuple(Gpu(g.uuid, g.product) for g in node.gpus if g.uuid not in gpus),
+        reservation=reservation,
     )

@@ -3,59 +3,47 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from sqlmodel import Session
 
-from ...runtime.clock import Clock
-from ...runtime.driver import Driver
-from ...runtime.errors import DriverError, ImagePullFailed, RuntimeUnavailable
-from ...runtime.model import ContainerSpec, Handle
+from ...runtime.errors import DriverError, RuntimeUnavailable
+from ...runtime.model import ContainerState, Handle, Observed
 from ...scheduler.model import Placement, Unplaced
 from ...scheduler.plan import plan
 from .. import snapshot
-from ..crashpoints import CrashPoints
-from ..domain.inventory import HostNode
-from ..domain.workload import Attempt, AttemptState, Workload, current_run
-from ..store.sealed_logs import SealedLogs
-from ..store.store import Store, add_event, load_workload, save_attempt, save_workload
-from .replicas import Action, Archive, Launch, Record, Remove, Stop, diff
+from ..domain.reservations import reserved_nodes
+from ..domain.runs import needed, next_try_ms
+from ..domain.workload import Attempt, Workload
+from ..snapshot import Ask
+from ..store.reservations import list_reservations
+from ..store.writes import add_event, load_attempts, load_workload, save_attempt, save_workload
+from .launches import Machine, container_spec, failed_launch, group_of
+from .log_pumps import LogPumps
+from .replicas import Action, Archive, Change, Launch, Record, Remove, Stop, diff
 from .tasks import KeyedTasks
 
 log = logging.getLogger(__name__)
 IDLE_S = 30.0
 RETRY_S = 1.0
-SETTLE_S, SETTLE_EVERY_S = 1.0, 0.05  # an engine may tell of an end before its list shows it
 FAILED_PASS_S = 5.0
 STOP_GRACE_S = 30.0
-PULL_BACKOFF_S = (10.0, 300.0)  # first and longest pause between pulls of an image that fails
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """The parts of the world that the loop acts on."""
-
-    store: Store
-    driver: Driver
-    clock: Clock
-    nodes: tuple[HostNode, ...]
-    instance: str
-    logs: SealedLogs
-    crash: CrashPoints
-    environment: Callable[[Workload, Attempt], tuple[tuple[str, str], ...]]
 
 
 class ReconcileLoop:
-    """`reasons` is empty while all is well; /homeport/health shows it."""
+    """
+    `reasons` is empty while all is well; /homeport/health shows it.
+    `woken` is set by whoever changed something. `unplaced` holds why a workload waits, by its id.
+    """
 
-    def __init__(self, machine: Machine) -> None:
-        self._m = machine
-        self._woken = asyncio.Event()
-        self._tasks = KeyedTasks(self.poke)
+    def __init__(self, machine: Machine, woken: asyncio.Event) -> None:
+        self._m, self._woken = machine, woken
+        self._tasks = KeyedTasks(machine.clock, self.poke)
+        self._pumps = LogPumps(machine.driver, machine.logs, machine.clock, self.poke)
         self._launches = asyncio.Semaphore(os.cpu_count() or 1)
         self._owned: list[asyncio.Task[None]] = []
-        self._settled_at_s = 0.0
+        self._groups: set[str] | None = None  # networks that exist; None before the first look
         self.reasons: list[str] = []
         self.unplaced: dict[str, Unplaced] = {}
 
@@ -70,10 +58,10 @@ class ReconcileLoop:
             task.cancel()
         await asyncio.gather(*self._owned, return_exceptions=True)
         await self._tasks.close()
+        await self._pumps.close()
 
     async def _listen(self) -> None:
         async for _ in self._m.driver.changes():
-            self._settled_at_s = self._m.clock.monotonic_s() + SETTLE_S
             self.poke()
 
     async def _run(self) -> None:
@@ -98,62 +86,80 @@ class ReconcileLoop:
         m = self._m
         try:
             observed = await m.driver.list_owned()
+            if self._groups is None:
+                self._groups = set(await m.driver.list_groups())
         except RuntimeUnavailable as error:
             self.reasons = [str(error)]  # unseen is not gone: nothing is decided without a list
             return RETRY_S
         self.reasons = []
         now = m.clock.now_ms()
-        workloads = {w.id: w for w in m.store.unarchived_workloads()}
-        attempts = m.store.unarchived_attempts()
-        actions = diff(workloads, [a for a in attempts if a.workload_id in workloads], observed, now_ms=now)
-        await self._record([a for a in actions if isinstance(a, Record)])
+        workloads, attempts = self._load(now, {o.workload_id for o in observed} | self._groups)
+        actions = diff(workloads, attempts, observed, now_ms=now)
+        self._copy_logs(attempts, observed)
+        await self._record([a for a in actions if isinstance(a, Record | Change)])
         for action in actions:
             self._begin(action)
-        await self._place()
-        waits = [(a.next_try_ms - now) / 1000 for a in attempts if a.is_live and a.next_try_ms > now]
-        is_settling = m.clock.monotonic_s() < self._settled_at_s
-        return min([SETTLE_EVERY_S if is_settling else IDLE_S, *waits])
+        self._drop_groups(attempts, observed)
+        return await self._place()
+
+    def _load(self, now_ms: int, also: Iterable[str]) -> tuple[dict[str, Workload], list[Attempt]]:
+        """What may change by itself, and what has something on the machine all the same."""
+        reads = self._m.store.reads
+        found = {f.workload.id: f.workload for f in reads.active(now_ms)}
+        rest = set(also) - found.keys()
+        found |= {f.workload.id: f.workload for f in reads.by_ids(sorted(rest))} if rest else {}
+        by_id = reads.attempts(list(found))
+        return found, [a for mine in by_id.values() for a in mine]
 
     # -- placement ----------------------------------------------------------
 
-    async def _place(self) -> None:
+    async def _place(self) -> float:
         m = self._m
-        attempts = m.store.unarchived_attempts()
-        by_workload: dict[str, list[Attempt]] = {}
-        for attempt in attempts:
-            by_workload.setdefault(attempt.workload_id, []).append(attempt)
-        queued = [
-            w for w in m.store.unarchived_workloads()
-            if w.is_wanted and not current_run(w, by_workload.get(w.id, []))
-        ]  # fmt: skip
-        if queued:
-            await m.crash.reach("pass.pending")
-        answer = plan(snapshot.build(m.nodes, [a for a in attempts if a.is_live], queued))
         now = m.clock.now_ms()
-        for workload in queued:
-            if (placements := answer.placed.get(workload.id)) is not None:
-                await self._commit_placement(workload, placements, now)
-        fresh = {k: v for k, v in answer.unplaced.items() if self.unplaced.get(k) != v}
-        self.unplaced = dict(answer.unplaced)
+        found = [f.workload for f in m.store.reads.active(now)]
+        by_id = m.store.reads.attempts([w.id for w in found])
+        asks: list[Ask] = []
+        for workload in found:
+            need = needed(workload, by_id[workload.id], now)
+            groups = [need.indexes] if need.is_gang else [(i,) for i in need.indexes]
+            asks += [Ask(workload, indexes) for indexes in groups]
+        if asks:
+            await m.crash.reach("pass.pending")
+        reservations = m.store.read(list_reservations)
+        reserved = reserved_nodes(reservations, now)
+        answer = plan(snapshot.build(m.nodes, m.store.reads.live_attempts(), asks, reserved))
+        for ask in asks:
+            if (placements := answer.placed.get(ask.id)) is not None:
+                await self._commit_placement(ask, placements, now)
+        refused = {a.workload.id: answer.unplaced[a.id] for a in asks if a.id in answer.unplaced}
+        fresh = {k: v for k, v in refused.items() if self.unplaced.get(k) != v}
+        self.unplaced = refused
         if fresh:
             await m.store.write(lambda s: _add_refusals(s, fresh, now))
+        times = [t for w in found if (t := next_try_ms(w, by_id[w.id], now)) is not None]
+        times += [a.next_try_ms for mine in by_id.values() for a in mine if a.is_live and a.next_try_ms > now]
+        if (expiry := m.store.reads.next_expiry_ms(now)) is not None:
+            times.append(expiry)
+        times += [t for r in reservations for t in (r.starts_at_ms, r.ends_at_ms) if t > now]
+        return min([IDLE_S, *((t - now) / 1000 for t in times)])
 
-    async def _commit_placement(self, workload: Workload, placements: Sequence[Placement], now: int) -> None:
+    async def _commit_placement(self, ask: Ask, placements: Sequence[Placement], now: int) -> None:
         def insert(session: Session) -> None:
-            current = load_workload(session, workload.id)
-            if current is None or current.generation != workload.generation or not current.is_wanted:
-                return
-            for index, placement in enumerate(placements):
+            current = load_workload(session, ask.workload.id)
+            attempts = load_attempts(session, ask.workload.id)
+            if current is None or not set(ask.indexes) <= set(needed(current, attempts, now).indexes):
+                return  # it changed while the plan was made
+            number = max((a.number for a in attempts), default=0) + 1
+            for index, placement in zip(ask.indexes, placements, strict=True):
                 attempt = Attempt(
-                    replica_id=f"{workload.id}-{index}-{workload.id[-4:]}", number=workload.first_attempt,
-                    workload_id=workload.id, node=placement.node, cpu_cores=workload.spec.cpu_cores,
-                    memory_mib=workload.spec.memory_mib, generation=workload.generation,
-                    gpu_uuids=placement.gpu_uuids, placed_at_ms=now,
+                    replica_id=f"{current.id}-{index}-{current.id[-4:]}", number=number,
+                    workload_id=current.id, index=index, node=placement.node,
+                    cpu_cores=current.spec.cpu_cores, memory_mib=current.spec.memory_mib,
+                    generation=current.generation, gpu_uuids=placement.gpu_uuids, placed_at_ms=now,
                 )  # fmt: skip
                 save_attempt(session, attempt)
-                add_event(
-                    session, workload.id, now, "Scheduled", f"{attempt.replica_id} goes to {placement.node}"
-                )
+                message = f"{attempt.replica_id} goes to {placement.node}"
+                add_event(session, current.id, now, "Scheduled", message)
 
         await self._m.store.write(insert)
         await self._m.crash.reach("placement.committed")
@@ -161,18 +167,23 @@ class ReconcileLoop:
 
     # -- actions ------------------------------------------------------------
 
-    async def _record(self, records: Sequence[Record]) -> None:
+    async def _record(self, records: Sequence[Record | Change]) -> None:
         if not records:
             return
         now = self._m.clock.now_ms()
 
         def save(session: Session) -> None:
             for record in records:
-                save_attempt(session, record.attempt)
-                type_ = "Warning" if record.is_warning else "Normal"
-                add_event(
-                    session, record.attempt.workload_id, now, record.reason, record.message, type_=type_
-                )
+                if isinstance(record, Record):
+                    save_attempt(session, record.attempt)
+                    said, workload_id = record, record.attempt.workload_id
+                elif load_workload(session, record.before.id) == record.before:
+                    save_workload(session, record.advance.workload)
+                    said, workload_id = record.advance, record.before.id
+                else:
+                    continue  # the user changed it meanwhile; the next pass looks again
+                type_ = "Warning" if said.is_warning else "Normal"
+                add_event(session, workload_id, now, said.reason, said.message, type_=type_)
 
         await self._m.store.write(save)
         await self._m.crash.reach("observation.committed")
@@ -183,24 +194,26 @@ class ReconcileLoop:
             case Launch(workload, attempt):
                 self._tasks.start(attempt.key, lambda: self._launch(workload, attempt))
             case Stop(attempt, seen, _):
-                self._tasks.start(attempt.key, lambda: self._m.driver.stop(seen.handle, grace_s=STOP_GRACE_S))
+                self._tasks.start(attempt.key, lambda: self._stop(seen.handle))
             case Remove(seen, attempt, _):
                 key = (seen.replica_id, seen.attempt)
                 self._tasks.start(key, lambda: self._remove(seen.handle, attempt))
-            case Archive(workload):
-                self._tasks.start(workload.id, lambda: self._archive(workload))
-            case Record():
+            case Archive(workload, why):
+                self._tasks.start(workload.id, lambda: self._archive(workload, why))
+            case Record() | Change():
                 pass  # already committed, together with the others of this pass
 
     async def _launch(self, workload: Workload, attempt: Attempt) -> None:
         m = self._m
-        spec = container_spec(m, workload, attempt)
         try:
+            spec = container_spec(m, workload, attempt)
             await m.driver.prepare(spec)
             async with self._launches:
                 current = m.store.get_workload(workload.workspace, workload.id)
                 if current is None or not current.is_wanted:
                     return
+                if self._groups is not None and spec.group:
+                    self._groups.add(group_of(workload))
                 await m.crash.reach("launch.begin")
                 await m.driver.start(spec)
                 await m.crash.reach("launch.started")
@@ -210,53 +223,50 @@ class ReconcileLoop:
         except DriverError as error:
             await self._record([failed_launch(attempt, error, m.clock.now_ms())])
 
+    async def _stop(self, handle: Handle) -> None:
+        await self._m.crash.reach("stop.begin")
+        await self._m.driver.stop(handle, grace_s=STOP_GRACE_S)
+        await self._m.crash.reach("stop.done")
+
     async def _remove(self, handle: Handle, attempt: Attempt | None) -> None:
         if attempt is not None:
-            await self._m.logs.seal(
-                attempt.replica_id, attempt.number, self._m.driver.logs(handle, follow=False)
-            )
+            await self._pumps.finish(attempt.key, handle)
             await self._m.crash.reach("log.sealed")
         await self._m.driver.remove(handle)
+        await self._m.crash.reach("container.removed")
 
-    async def _archive(self, workload: Workload) -> None:
+    async def _archive(self, workload: Workload, why: str) -> None:
         now = self._m.clock.now_ms()
 
         def save(session: Session) -> None:
             current = load_workload(session, workload.id)
-            if current is not None and current.is_deleting:
+            if current is not None and current == workload:
                 save_workload(session, replace(current, archived_at_ms=now))
-                add_event(
-                    session, workload.id, now, "Archived", "its containers are gone; spec and log are kept"
-                )
+                message = f"{why}; its spec and its logs are kept"
+                add_event(session, workload.id, now, "Archived", message)
 
         await self._m.store.write(save)
+        await self._m.crash.reach("archive.committed")
 
+    # -- what containers leave behind ---------------------------------------
 
-def failed_launch(attempt: Attempt, error: DriverError, now_ms: int) -> Record:
-    """A pull is tried again with growing pauses; any other refusal ends the attempt."""
-    if isinstance(error, ImagePullFailed):
-        first, longest = PULL_BACKOFF_S
-        pause_s = min(first * 2**attempt.failures, longest)
-        again = replace(attempt, failures=attempt.failures + 1, next_try_ms=now_ms + int(pause_s * 1000))
-        return Record(again, "ImagePullBackOff", f"{error}; next try in {pause_s:g} s", is_warning=True)
-    over = replace(
-        attempt, state=AttemptState.ENDED, reason=error.code, message=str(error), finished_at_ms=now_ms
-    )
-    return Record(over, "FailedToStart", str(error), is_warning=True)
+    def _copy_logs(self, attempts: Sequence[Attempt], observed: Sequence[Observed]) -> None:
+        known = {a.key: a for a in attempts}
+        for seen in observed:
+            key = (seen.replica_id, seen.attempt)
+            if key in known and seen.state is ContainerState.RUNNING:
+                self._pumps.ensure(key, seen.handle)
 
+    def _drop_groups(self, attempts: Sequence[Attempt], observed: Sequence[Observed]) -> None:
+        """The network of a workload goes with its last container."""
+        busy = {a.workload_id for a in attempts if a.is_live} | {o.workload_id for o in observed}
+        for group in (self._groups or set()) - busy:
+            self._tasks.start(("group", group), lambda group=group: self._drop_group(group))
 
-def container_spec(machine: Machine, workload: Workload, attempt: Attempt) -> ContainerSpec:
-    simulated = {g.uuid for n in machine.nodes for g in n.gpus if g.is_simulated}
-    real = tuple(u for u in attempt.gpu_uuids if u not in simulated)
-    env = [*machine.environment(workload, attempt), *workload.spec.env]
-    if len(real) < len(attempt.gpu_uuids):
-        env.append(("HOMEPORT_SIMULATED_GPU", "1"))
-    return ContainerSpec(
-        instance=machine.instance, workload_id=workload.id, replica_id=attempt.replica_id,
-        attempt=attempt.number, generation=attempt.generation, image=workload.spec.image,
-        command=workload.spec.command, env=tuple(env), cpu_cores=attempt.cpu_cores,
-        memory_mib=attempt.memory_mib, shm_mib=workload.spec.shm_mib, gpu_uuids=real,
-    )  # fmt: skip
+    async def _drop_group(self, group: str) -> None:
+        await self._m.driver.remove_group(group)
+        if self._groups is not None:
+            self._groups.discard(group)
 
 
 def _add_refusals(session: Session, refusals: dict[str, Unplaced], now_ms: int) -> None:

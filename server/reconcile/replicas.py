@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...runtime.model import ContainerState, Observed
+from ..domain.runs import Advance, Outcome, advance, expires_at_ms, outcome
 from ..domain.workload import Attempt, AttemptState, Workload
 
 
@@ -42,11 +43,20 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """The workload's decided state moves on; `before` guards against what happened meanwhile."""
+
+    before: Workload
+    advance: Advance
+
+
+@dataclass(frozen=True, slots=True)
 class Archive:
     workload: Workload
+    why: str
 
 
-Action = Launch | Record | Stop | Remove | Archive
+Action = Launch | Record | Stop | Remove | Change | Archive
 
 
 def diff(
@@ -64,35 +74,63 @@ def diff(
             asked there is no list and no call of this: unseen is not gone.
     """
     seen = {(o.replica_id, o.attempt): o for o in observed}
-    actions: list[Action] = []
-    busy: set[str] = set()
+    mine: dict[str, list[Attempt]] = {w: [] for w in workloads}
     for attempt in attempts:
-        workload = workloads[attempt.workload_id]
+        mine[attempt.workload_id].append(attempt)
+    actions: list[Action] = []
+    for workload in workloads.values():
+        actions.extend(_of_workload(workload, mine[workload.id], seen, now_ms))
+    return actions + [Remove(o, None, "belongs to no attempt") for o in seen.values()]
+
+
+def _of_workload(
+    workload: Workload, attempts: Sequence[Attempt], seen: dict[tuple[str, int], Observed], now_ms: int
+) -> list[Action]:
+    """Takes the containers that are its own out of `seen`."""
+    actions: list[Action] = []
+    is_busy = False
+    has_failed = outcome(workload, attempts) is Outcome.FAILED
+    for attempt in attempts:
         container = seen.pop(attempt.key, None)
-        if container is not None or attempt.is_live:
-            busy.add(workload.id)
+        is_busy |= container is not None or attempt.is_live
         if attempt.is_live:
-            actions.extend(_live(workload, attempt, container, now_ms))
+            why = _unwanted(workload, attempt, has_failed)
+            actions.extend(_live(workload, attempt, container, why, now_ms))
         elif container is not None and container.state is ContainerState.RUNNING:
             actions.append(Stop(attempt, container, "its attempt has ended"))
         elif container is not None:
             actions.append(Remove(container, attempt, "its attempt has ended"))
-    actions.extend(Remove(o, None, "belongs to no attempt") for o in seen.values())
-    actions.extend(Archive(w) for w in workloads.values() if w.is_deleting and w.id not in busy)
+    if not is_busy and workload.is_deleting:
+        actions.append(Archive(workload, "it was removed"))
+    elif not is_busy and (expiry := expires_at_ms(workload, attempts)) is not None and expiry <= now_ms:
+        actions.append(Archive(workload, f"it ended {workload.spec.ttl_s} s ago, its time to live"))
+    elif (step := advance(workload, attempts, now_ms)) is not None:
+        actions.append(Change(workload, step))
     return actions
 
 
-def _live(workload: Workload, attempt: Attempt, seen: Observed | None, now_ms: int) -> list[Action]:
-    if seen is not None and seen.state is ContainerState.EXITED:
-        return [_ended(workload, attempt, seen, now_ms)]
+def _unwanted(workload: Workload, attempt: Attempt, has_failed: bool) -> str:
+    """Why an attempt must end, or ""."""
     if not workload.is_wanted:
+        return "stopped by request"
+    if has_failed:
+        return "another worker has failed and has no retry left"
+    return "" if attempt.number >= workload.first_attempt else "a new run has begun"
+
+
+def _live(
+    workload: Workload, attempt: Attempt, seen: Observed | None, unwanted: str, now_ms: int
+) -> list[Action]:
+    if seen is not None and seen.state is ContainerState.EXITED:
+        return [_ended(attempt, seen, unwanted, now_ms)]
+    if unwanted:
         if seen is None or seen.state is ContainerState.CREATED:
             over = replace(
-                attempt, state=AttemptState.ENDED, reason="Stopped", message="stopped before it ran",
+                attempt, state=AttemptState.ENDED, reason="Stopped", message=f"{unwanted}, before it ran",
                 finished_at_ms=now_ms,
             )  # fmt: skip
             return [Record(over, "Stopped", over.message)]
-        return [Stop(attempt, seen, "stopped by request")]
+        return [Stop(attempt, seen, unwanted)]
     if seen is None and attempt.state is AttemptState.RUNNING:
         gone = replace(
             attempt, state=AttemptState.ENDED, reason="ContainerGone", finished_at_ms=now_ms,
@@ -103,14 +141,18 @@ def _live(workload: Workload, attempt: Attempt, seen: Observed | None, now_ms: i
         return [Launch(workload, attempt)] if now_ms >= attempt.next_try_ms else []
     if attempt.state is AttemptState.PLACED:
         running = replace(attempt, state=AttemptState.RUNNING, started_at_ms=seen.started_at_ms or now_ms)
-        return [Record(running, "Started", f"container {seen.handle.name} is running on {attempt.node}")]
+        published = "".join(
+            f"; port {p.container_port} is {p.host_port} of the host" for p in seen.ports if p.host_port
+        )
+        where = f"container {seen.handle.name} is running on {attempt.node}{published}"
+        return [Record(running, "Started", where)]
     return []
 
 
-def _ended(workload: Workload, attempt: Attempt, seen: Observed, now_ms: int) -> Record:
+def _ended(attempt: Attempt, seen: Observed, unwanted: str, now_ms: int) -> Record:
     code = seen.exit_code
-    if not workload.is_wanted:
-        reason, message = "Stopped", f"ended with exit code {code} after a request to stop"
+    if unwanted:
+        reason, message = "Stopped", f"ended with exit code {code}: {unwanted}"
     elif seen.oom_killed:
         reason, message = "OOMKilled", f"went over its memory limit of {attempt.memory_mib} MiB"
     elif code == 0:

@@ -5,26 +5,45 @@ import logging
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any
 
+from ...runtime.clock import Clock
+from ...runtime.errors import DriverError
+
 log = logging.getLogger(__name__)
 
 
+RETRY_S = 1.0  # a key whose task has failed stays taken this long, or the next pass would spin on it
+
+
 class KeyedTasks:
-    def __init__(self, when_done: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, when_done: Callable[[], None]) -> None:
+        self._clock, self._when_done = clock, when_done
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
-        self._when_done = when_done
 
     def start(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if key in self._tasks:
             return
-        task = asyncio.create_task(make(), name=f"reconcile {key}")
+        task = asyncio.create_task(self._run(key, make), name=f"reconcile {key}")
         self._tasks[key] = task
-        task.add_done_callback(lambda done: self._finished(key, done))
+        task.add_done_callback(lambda _: self._finished(key))
 
-    def _finished(self, key: Hashable, task: asyncio.Task[None]) -> None:
+    async def _run(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await make()
+        except DriverError as error:
+            log.warning("%s: %s", key, error)
+            await self._clock.sleep(RETRY_S)
+        except Exception:  # one action's trouble must not stop the others
+            log.exception("%s failed", key)
+            await self._clock.sleep(RETRY_S)
+
+    def _finished(self, key: Hashable) -> None:
         del self._tasks[key]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("reconcile action failed: %s", key, exc_info=error)
         self._when_done()
+
+    async def join(self, key: Hashable) -> None:
+        """Until the task of that key has ended, however it did."""
+        if (task := self._tasks.get(key)) is not None:
+            await asyncio.wait({task})
 
     async def close(self) -> None:
         tasks = list(self._tasks.values())

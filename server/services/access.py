@@ -33,7 +33,7 @@ def get_caller(store: Store, clock: Clock, token: str) -> Caller | None:
     """Who bears this token, or None. Every stored hash is compared, so the time tells nothing."""
     wanted = hash_token(token)
     found: TokenRow | None = None
-    for row in store.tokens():
+    for row in store.reads.tokens():
         if hmac.compare_digest(row.sha256, wanted):
             found = row
     if found is None or found.expires_at_ms <= clock.now_ms():

@@ -8,12 +8,19 @@ from sqlmodel import Session
 
 from ...runtime.clock import Clock
 from ..domain.inventory import HostNode, Shape, shapes_of
-from ..domain.workload import Attempt, Phase, Workload, WorkloadSpec, phase_of, restarted
+from ..domain.runs import begun_anew
+from ..domain.volumes import HostFolders
+from ..domain.workload import Attempt, Phase, Workload, WorkloadSpec
 from ..errors import Conflict, Invalid, NotFound
-from ..store.store import Store, add_event, load_workload, save_workload
+from ..store.reads import Found
+from ..store.secret_box import SecretBox
+from ..store.store import Store
 from ..store.tables import EventRow
+from ..store.writes import add_event, load_attempts, load_workload, save_workload
+from . import reservations
 
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+CHUNK = 500  # rows read at a time where a filter is not one of the store's
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,8 @@ class Services:
     clock: Clock
     nodes: tuple[HostNode, ...]
     poke: Callable[[], None]
+    folders: HostFolders
+    secret_box: SecretBox
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -52,12 +61,20 @@ async def create_workload(
     if unknown := [g for g in spec.node_groups if g not in groups]:
         raise Invalid("spec.affinity.allowed_dedicated_node_groups", f"no node group named {unknown[0]!r}")
 
+    if spec.reservation is not None:
+        reservations.check_reservation(
+            services, spec.reservation, field="spec.reservation_config.reservation_id"
+        )
+
     def insert(session: Session) -> Workload:
         workload_id = new_id(name)
         while load_workload(session, workload_id) is not None:
             workload_id = new_id(name)
         now = services.clock.now_ms()
-        workload = Workload(workload_id, workspace, name, kind, owner, now, spec)
+        workload = Workload(
+            workload_id, workspace, name, kind, owner, now, spec,
+            is_due=spec.start_at_ms is None or spec.start_at_ms <= now,
+        )  # fmt: skip
         save_workload(session, workload)
         add_event(session, workload_id, now, "Created", f"{kind} {workload_id} was created by {owner}")
         return workload
@@ -67,17 +84,51 @@ async def create_workload(
     return workload
 
 
-def get_workload(services: Services, workspace: str, workload_id: str) -> tuple[Workload, list[Attempt]]:
-    workload = services.store.get_workload(workspace, workload_id)
-    if workload is None:
+def get_workload(services: Services, workspace: str, workload_id: str) -> tuple[Found, list[Attempt]]:
+    found = services.store.reads.get(workspace, workload_id)
+    if found is None:
         raise NotFound("job", workload_id)
-    return workload, services.store.attempts_of(workload_id)
+    return found, services.store.attempts_of(workload_id)
 
 
 def list_workloads(
-    services: Services, workspace: str, *, archived: bool | None
-) -> list[tuple[Workload, Phase]]:
-    return services.store.list_workloads(workspace, archived=archived)
+    services: Services,
+    workspace: str,
+    kind: str,
+    *,
+    archived: bool | None,
+    phases: Sequence[Phase] | None = None,
+    name: str = "",
+    accepts: Callable[[Workload], bool] = lambda _w: True,
+    before: int | None = None,
+    size: int | None = None,
+) -> list[Found]:
+    """Newest first, those before the row `before`, at most `size`; `accepts` filters further."""
+    chosen: list[Found] = []
+    while size is None or len(chosen) < size:
+        rows = services.store.reads.page(
+            workspace, kind, size=size or CHUNK, before=before, archived=archived, phases=phases, name=name
+        )
+        chosen += [r for r in rows if accepts(r.workload)]
+        if len(rows) < (size or CHUNK):
+            break
+        before = rows[-1].seq
+    return chosen[:size]
+
+
+def find_workload(services: Services, workspace: str, name_or_id: str) -> Found:
+    """By its id, else the newest of that name."""
+    reads = services.store.reads
+    if (found := reads.get(workspace, name_or_id)) is not None:
+        return found
+    for kind in reads.counts(workspace):
+        named = list_workloads(
+            services, workspace, kind, archived=None, name=name_or_id,
+            accepts=lambda w: w.name == name_or_id, size=1,
+        )  # fmt: skip
+        if named:
+            return named[0]
+    raise NotFound("workload", name_or_id)
 
 
 def list_events(services: Services, workspace: str, workload_id: str) -> Sequence[EventRow]:
@@ -90,12 +141,15 @@ async def set_stopped(services: Services, workspace: str, workload_id: str, *, s
 
     def change(workload: Workload, attempts: list[Attempt]) -> tuple[Workload, str]:
         if stopped:
-            return replace(workload, spec=replace(workload.spec, is_stopped=True)), "StopRequested"
+            spec = replace(workload.spec, is_stopped=True)
+            return replace(workload, spec=spec, retry_at_ms=None), "StopRequested"
         if any(a.is_live for a in attempts) and workload.spec.is_stopped:
             raise Conflict(f"job {workload_id} is still stopping; start it once it is stopped")
         if not workload.spec.is_stopped:
             return workload, ""
-        return restarted(workload, attempts), "StartRequested"
+        again = begun_anew(workload, attempts)
+        spec = replace(workload.spec, is_stopped=False)
+        return replace(again, spec=spec, runs_failed=0), "StartRequested"
 
     return await _update(services, workspace, workload_id, change)
 
@@ -113,18 +167,18 @@ async def _update(
     workload_id: str,
     change: Callable[[Workload, list[Attempt]], tuple[Workload, str]],
 ) -> Workload:
-    _, attempts = get_workload(services, workspace, workload_id)
+    get_workload(services, workspace, workload_id)
 
     def apply(session: Session) -> Workload:
-        workload = load_workload(session, workload_id)
-        if workload is None or phase_of(workload, attempts) is Phase.ARCHIVED:
+        workload, attempts = load_workload(session, workload_id), load_attempts(session, workload_id)
+        if workload is None or workload.archived_at_ms is not None:
             raise NotFound("job that is not archived", workload_id)
         changed, reason = change(workload, attempts)
         if changed != workload:
+            changed = replace(changed, generation=workload.generation + 1)
             save_workload(session, changed)
-            add_event(
-                session, workload_id, services.clock.now_ms(), reason, f"asked for through the API: {reason}"
-            )
+            message = f"asked for through the API: {reason}"
+            add_event(session, workload_id, services.clock.now_ms(), reason, message)
         return changed
 
     changed = await services.store.write(apply)

@@ -1,16 +1,18 @@
 """/homeport/...: health, info, coverage and why."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 
 from ...domain.workload import Phase
-from ...errors import HomeportError, NotFound, Unauthorized
+from ...errors import HomeportError, Unauthorized
 from ...reconcile.loop import ReconcileLoop
-from ...services import access
+from ...services import access, reservations, workloads
 from ...services.workloads import Services
 
 
@@ -43,6 +45,9 @@ async def bearer(request: Request, ctx: Context) -> access.Caller:
     return found
 
 
+Bearer = Annotated[access.Caller, Depends(bearer)]
+
+
 @router.get("/health")
 async def get_health(ctx: Context) -> Response:
     reasons = list(ctx.loop.reasons)
@@ -50,7 +55,7 @@ async def get_health(ctx: Context) -> Response:
 
 
 @router.get("/info")
-async def get_info(ctx: Context, _who: Annotated[access.Caller, Depends(bearer)]) -> Response:
+async def get_info(ctx: Context, _who: Bearer) -> Response:
     nodes = [
         {
             "id": n.id,
@@ -72,25 +77,60 @@ async def get_coverage(ctx: Context) -> Response:
 
 
 @router.get("/workloads")
-async def list_workloads(ctx: Context, who: Annotated[access.Caller, Depends(bearer)]) -> Response:
-    found = ctx.services.store.list_workloads(who.workspace, archived=False)
+async def list_workloads(ctx: Context, who: Bearer) -> Response:
+    found = [
+        f
+        for kind in ctx.services.store.reads.counts(who.workspace)
+        for f in workloads.list_workloads(ctx.services, who.workspace, kind, archived=False)
+    ]
     return JSONResponse(
-        [{"id": w.id, "kind": w.kind, "phase": p.value, "shape": w.spec.shape} for w, p in found]
+        [
+            {
+                "id": f.workload.id,
+                "kind": f.workload.kind,
+                "phase": f.phase.value,
+                "shape": f.workload.spec.shape,
+            }
+            for f in found
+        ]
     )
 
 
 @router.get("/why/{workload_id}")
-async def explain(workload_id: str, ctx: Context, who: Annotated[access.Caller, Depends(bearer)]) -> Response:
+async def explain(workload_id: str, ctx: Context, who: Bearer) -> Response:
     """Why a workload is where it is: the scheduler's reasons while it is queued, else its last event."""
-    pairs = ctx.services.store.list_workloads(who.workspace, archived=None)
-    found = next(((w, p) for w, p in pairs if workload_id in (w.id, w.name)), None)
-    if found is None:
-        raise NotFound("workload", workload_id)
-    workload, phase = found
-    refusal = ctx.loop.unplaced.get(workload.id)
-    events = ctx.services.store.events_of(workload.id)
-    reasons = list(refusal.reasons) if refusal and phase is Phase.QUEUED else [events[-1].message]
-    return JSONResponse({"id": workload.id, "phase": phase.value, "reasons": reasons})
+    found = workloads.find_workload(ctx.services, who.workspace, workload_id)
+    refusal = ctx.loop.unplaced.get(found.workload.id)
+    is_queued = found.phase in (Phase.QUEUED, Phase.RESTARTING)
+    events = ctx.services.store.events_of(found.workload.id)
+    reasons = list(refusal.reasons) if refusal and is_queued else [e.message for e in events[-1:]]
+    return JSONResponse({"id": found.workload.id, "phase": found.phase.value, "reasons": reasons})
+
+
+class NewReservation(BaseModel):
+    """`starts_at`: Unix seconds, now unless given. `lasts_s`: seconds."""
+
+    name: str
+    node_group: str = "default"
+    nodes: int = Field(default=1, ge=1)
+    starts_at: int | None = Field(default=None, ge=0)
+    lasts_s: int = Field(ge=1)
+
+
+@router.post("/reservations")
+async def create_reservation(new: NewReservation, ctx: Context, who: Bearer) -> Response:
+    made = await reservations.create_reservation(
+        ctx.services, new.name, node_group=new.node_group, node_count=new.nodes, owner=who.owner,
+        starts_at_ms=None if new.starts_at is None else new.starts_at * 1000,
+        lasts=timedelta(seconds=new.lasts_s),
+    )  # fmt: skip
+    return JSONResponse(asdict(made), 201)
+
+
+@router.delete("/reservations/{name}")
+async def delete_reservation(name: str, ctx: Context, _who: Bearer) -> Response:
+    await reservations.delete_reservation(ctx.services, name)
+    return JSONResponse({})
 
 
 async def _refused(_request: Request, error: Exception) -> JSONResponse:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ...services.attempt_logs import LogSources
 from ...services.workloads import Services
+from .rendered import RenderedJobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,5 +13,6 @@ class LeptonContext:
 
     services: Services
     logs: LogSources
+    jobs: RenderedJobs
     version: str
     created_at_ms: int

@@ -1,24 +1,65 @@
 """Lepton's request models, spelt as leptonai 0.47.1 sends them. Unknown fields are kept and echoed."""
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class Wire(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+
+class SecretRef(Wire):
+    secret_name_ref: str | None = None
 
 
 class EnvVar(Wire):
     name: str = Field(pattern=r"^[A-Za-z_.-][A-Za-z0-9_.-]*$")
     value: str | None = None
-    value_from: dict[str, Any] | None = None
+    value_from: SecretRef | None = None
+
+
+class MountOptions(Wire):
+    read_only: bool | None = None
+
+
+class Mount(Wire):
+    """`from` is optional before 0.27.3: the classic file system `default` is meant then."""
+
+    path: str | None = None
+    mount_path: str
+    from_: str | None = Field(default=None, alias="from")
+    mount_options: MountOptions | None = None
+
+
+class ContainerPort(Wire):
+    container_port: int = Field(ge=1, le=65535)
+    protocol: str | None = None
+    expose_strategies: list[str] | None = None
+    host_port: int | None = Field(default=None, ge=0, le=65535)
 
 
 class Container(Wire):
     image: str | None = None
     command: list[str] | None = None
-    ports: list[dict[str, Any]] | None = None
+    ports: list[ContainerPort] | None = None
+
+
+class QueueConfig(Wire):
+    priority_class: str | None = None
+    can_be_preempted: bool | None = None
+    can_preempt: bool | None = None
+
+
+class ReservationConfig(Wire):
+    reservation_id: str | None = None
+    allow_burst_to_other_reservations: bool | None = None
+
+
+class TimeSchedule(Wire):
+    start_at: int | None = None  # Unix seconds
+
+
+class SegmentConfig(Wire):
+    count_per_segment: int = Field(ge=1)
 
 
 class Affinity(Wire):
@@ -31,15 +72,24 @@ class JobSpec(Wire):
     affinity: Affinity | None = None
     container: Container = Container()
     shared_memory_size: int | None = Field(default=None, ge=1)
-    completions: int | None = Field(default=1, ge=1)
-    parallelism: int | None = Field(default=1, ge=1)
+    completions: int | None = Field(default=1, ge=1, le=1024)
+    parallelism: int | None = Field(default=1, ge=1, le=1024)
+    max_failure_retry: int | None = Field(default=None, ge=0)
+    max_job_failure_retry: int | None = Field(default=None, ge=0)
     envs: list[EnvVar] | None = None
+    mounts: list[Mount] | None = None
+    ttl_seconds_after_finished: int | None = Field(default=None, ge=0)
+    queue_config: QueueConfig | None = None
+    reservation_config: ReservationConfig | None = None
+    time_schedule: TimeSchedule | None = None
+    segment_config: SegmentConfig | None = None
     stopped: bool | None = None
 
 
 class JobMetadata(Wire):
     id: str | None = None
     name: str | None = None
+    labels: dict[str, str] | None = None
 
 
 class Job(Wire):

@@ -7,11 +7,11 @@ from starlette.exceptions import HTTPException
 
 from ....errors import NotFound, NotImplementedYet
 from ..operations import OPERATIONS
-from . import jobs, logs, nodes, workspace
+from . import jobs, logs, nodes, reservations, secrets, storage, workspace
 from .deps import Authorized
 
 router = APIRouter()
-for part in (workspace, nodes, jobs, logs):
+for part in (workspace, nodes, reservations, storage, secrets, jobs, logs):
     router.include_router(part.router)
 
 KNOWN = [(o, re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(o.path)) + "$")) for o in OPERATIONS]

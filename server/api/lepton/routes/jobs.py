@@ -1,39 +1,49 @@
 """Jobs: their life, their replicas, their events."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
-from ....domain.workload import Workload
+from ....domain.workload import Phase, Workload
 from ....errors import Invalid, NotFound, NotImplementedYet
-from ....services import workloads
+from ....services import secrets, volumes, workloads
 from .. import wire
 from ..context import LeptonContext
+from ..labels import parse_selector
 from ..translate import jobs as translate
 from .deps import Authorized, Context
 
 router = APIRouter()
 ARCHIVED = {"alive_only": False, "archive_only": True, "alive_and_archive": None}
 QueryMode = Literal["alive_only", "archive_only", "alive_and_archive"]
+PAGE_SIZE = 500
+
+
+def json_bytes(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, media_type="application/json")
 
 
 @router.post("/{ws}/jobs")
 async def create_job(job: wire.Job, who: Authorized, ctx: Context) -> Response:
     if not job.spec.resource_shape:
         raise Invalid("spec.resource_shape", "a job needs a shape; `lep node resource-shape` lists them")
+    name = translate.job_name(job)
     shape = workloads.get_shape(ctx.services, job.spec.resource_shape, field="spec.resource_shape")
     wanted = (job.spec.affinity or wire.Affinity()).allowed_dedicated_node_groups or []
+    spec = translate.to_spec(job, shape, node_groups=wanted)
+    volumes.check_mounts(ctx.services, who, spec.node_groups, spec.mounts)
+    secrets.check_secrets(ctx.services, who.workspace, [name for _, name in spec.secret_env])
     workload = await workloads.create_workload(
-        ctx.services, workspace=who.workspace, name=translate.job_name(job), kind="job", owner=who.owner,
-        spec=translate.to_spec(job, shape, node_groups=wanted),
-    )  # fmt: skip
-    return JSONResponse(_job(ctx, workload), 201)
+        ctx.services, workspace=who.workspace, name=name, kind="job", owner=who.owner, spec=spec
+    )
+    return _job(ctx, workload, 201)
 
 
-def _job(ctx: LeptonContext, workload: Workload) -> dict[str, Any]:
-    attempts = ctx.services.store.attempts_of(workload.id)
-    return translate.job_to_wire(workload, workloads.phase_of(workload, attempts), attempts)
+def _job(ctx: LeptonContext, workload: Workload, status: int = 200) -> Response:
+    found, _ = workloads.get_workload(ctx.services, workload.workspace, workload.id)
+    return json_bytes(ctx.jobs.render([found])[0], status)
 
 
 @router.get("/{ws}/jobs")
@@ -49,35 +59,66 @@ async def list_jobs(
     page: Annotated[int | None, Query(ge=1)] = None,
     page_size: Annotated[int | None, Query(ge=1, le=1000)] = None,
 ) -> Response:
-    if query:
-        raise NotImplementedYet("label selectors (query=)")
-    found: list[dict[str, Any]] = []
-    for workload, phase in workloads.list_workloads(
-        ctx.services, who.workspace, archived=ARCHIVED[job_query_mode]
-    ):
-        state = translate.STATES[phase].lower()
-        allowed = set(workload.spec.node_groups or (n.node_group for n in ctx.services.nodes))
-        if (
-            q in workload.name
-            and (not status or any(text.lower() in state for text in status))
-            and (not node_groups or allowed & set(node_groups))
-            and (not created_by or any(workload.owner.startswith(o) for o in created_by))
-        ):
-            found.append(_job(ctx, workload))
+    """Newest first. A page begins where the one before it ended, whatever was created meanwhile."""
+    question = (who.workspace, job_query_mode, q, query, str(status), str(node_groups), str(created_by))
+    phases = _phases(status)
+
+    def look(before: int | None, size: int | None) -> list[workloads.Found]:
+        return workloads.list_workloads(
+            ctx.services, who.workspace, "job", archived=ARCHIVED[job_query_mode], phases=phases, name=q,
+            accepts=_filter(ctx, query, node_groups, created_by), before=before, size=size,
+        )  # fmt: skip
+
     if page is None and page_size is None:
-        return JSONResponse(found)  # 0.22.9 and list_matching read a bare list
-    size, at = page_size or 500, page or 1
-    return JSONResponse({"jobs": found[(at - 1) * size : at * size], "total": len(found)})
+        # 0.22.9 and list_matching read a bare list.
+        return json_bytes(b"[" + b",".join(ctx.jobs.render(look(None, None))) + b"]")
+    size, at = page_size or PAGE_SIZE, page or 1
+    if at == 1:
+        found = look(None, size)
+    elif (before := ctx.jobs.page_start((question, size), at)) is not None:
+        found = look(before, size)
+    else:
+        found = look(None, size * at)[size * (at - 1) :]
+    if found:
+        ctx.jobs.page_ended((question, size), at, found[-1].seq)
+    return json_bytes(b'{"jobs":[' + b",".join(ctx.jobs.render(found)) + b"]}")
+
+
+def _phases(status: list[str] | None) -> list[Phase] | None:
+    """The CLI passes on what its user typed, so the beginning of a state, in any case, is enough."""
+    if not status:
+        return None
+    return [
+        p for p, state in translate.STATES.items() if any(state.lower().startswith(t.lower()) for t in status)
+    ]
+
+
+def _filter(
+    ctx: LeptonContext, query: str, node_groups: list[str] | None, created_by: list[str] | None
+) -> Callable[[Workload], bool]:
+    selects = parse_selector(query)
+    everywhere = {n.node_group for n in ctx.services.nodes}
+
+    def accepts(workload: Workload) -> bool:
+        allowed = set(workload.spec.node_groups) or everywhere
+        return (
+            selects(workload.spec.extras["metadata"].get("labels") or {})
+            and (not node_groups or bool(allowed & set(node_groups)))
+            and (not created_by or any(workload.owner.startswith(o) for o in created_by))
+        )
+
+    return accepts
 
 
 @router.get("/{ws}/jobs/{job_id}")
 async def get_job(
     job_id: str, who: Authorized, ctx: Context, job_query_mode: QueryMode = "alive_and_archive"
 ) -> Response:
-    workload, _ = workloads.get_workload(ctx.services, who.workspace, job_id)
-    if ARCHIVED[job_query_mode] not in (None, workload.archived_at_ms is not None):
+    found = ctx.services.store.reads.get(who.workspace, job_id)
+    is_archived = found is not None and found.workload.archived_at_ms is not None
+    if found is None or ARCHIVED[job_query_mode] not in (None, is_archived):
         raise NotFound("job", job_id)
-    return JSONResponse(_job(ctx, workload))
+    return json_bytes(ctx.jobs.render([found])[0])
 
 
 @router.patch("/{ws}/jobs/{job_id}")
@@ -88,7 +129,7 @@ async def update_job(job_id: str, patch: wire.JobPatch, who: Authorized, ctx: Co
     if patch.spec.stopped is None:
         raise Invalid("spec", "no valid field to update")  # the clients look for these words
     workload = await workloads.set_stopped(ctx.services, who.workspace, job_id, stopped=patch.spec.stopped)
-    return JSONResponse(_job(ctx, workload))
+    return _job(ctx, workload)
 
 
 @router.delete("/{ws}/jobs/{job_id}")
@@ -105,6 +146,9 @@ async def list_job_events(job_id: str, who: Authorized, ctx: Context) -> Respons
 
 @router.get("/{ws}/jobs/{job_id}/replicas")
 async def list_job_replicas(job_id: str, who: Authorized, ctx: Context) -> Response:
+    """Those of the current run, in order of index; each by its newest attempt."""
     _, attempts = workloads.get_workload(ctx.services, who.workspace, job_id)
     newest = {a.replica_id: a for a in attempts}
-    return JSONResponse([translate.replica_to_wire(a) for a in newest.values()])
+    return JSONResponse(
+        [translate.replica_to_wire(a) for a in sorted(newest.values(), key=lambda a: a.index)]
+    )

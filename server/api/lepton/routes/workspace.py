@@ -17,12 +17,14 @@ async def get_display_name(who: Authorized) -> Response:
 @router.get("/{ws}/workspace")
 async def get_workspace(who: Authorized, ctx: Context) -> Response:
     s = ctx.services
-    live = [a for a in s.store.unarchived_attempts() if a.is_live]
-    jobs = len(s.store.list_workloads(who.workspace, archived=False))
-    return JSONResponse(translate.workspace_to_wire(who.workspace, ctx.version, jobs, live, s.shapes))
+    counts = s.store.reads.counts(who.workspace)
+    live = s.store.reads.live_attempts()
+    return JSONResponse(
+        translate.workspace_to_wire(who.workspace, ctx.version, counts, live, s.nodes, s.shapes)
+    )
 
 
 @router.get("/{ws}/tokens")
 async def list_tokens(who: Authorized, ctx: Context) -> Response:
-    rows = [t for t in ctx.services.store.tokens() if t.workspace == who.workspace]
+    rows = [t for t in ctx.services.store.reads.tokens() if t.workspace == who.workspace]
     return JSONResponse([translate.token_to_wire(t) for t in rows])

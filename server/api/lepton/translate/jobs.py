@@ -6,16 +6,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ....domain.inventory import Shape
-from ....domain.workload import TERMINAL, Attempt, AttemptState, Phase, Workload, WorkloadSpec, current_run
+from ....domain.runs import current_run, failures_of, finished_at_ms, replica_runs
+from ....domain.volumes import MountRequest
+from ....domain.workload import TERMINAL, Attempt, AttemptState, Phase, Run, Workload, WorkloadSpec
 from ....errors import Invalid, NotImplementedYet
 from ....store.tables import EventRow
 from .. import wire
 
 # Spelling as in leptonai 0.47.1, api.v2.types.job.LeptonJobState.
 STATES = {
+    Phase.AWAITING: "Awaiting",
     Phase.QUEUED: "Queueing",
     Phase.STARTING: "Starting",
     Phase.RUNNING: "Running",
+    Phase.PENDING_RETRY: "PendingRetry",
+    Phase.RESTARTING: "Restarting",
     Phase.COMPLETED: "Completed",
     Phase.FAILED: "Failed",
     Phase.STOPPING: "Stopping",
@@ -26,10 +31,9 @@ STATES = {
 JOB_PRIORITY = 67  # design: a job without a class is mid-4000, 67 on the one scale of 0..150
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,34}[a-z0-9])?")  # leptonai 0.47.1, api.v2.job_validation
 # What these fields ask for is not built yet. Refused rather than ignored: work would run without it.
-UNSERVED = (
-    "mounts", "storage_attachments", "max_failure_retry", "max_job_failure_retry", "queue_config",
-    "reservation_config", "time_schedule", "segment_config", "intra_job_communication",
-)  # fmt: skip
+UNSERVED = ("storage_attachments",)
+PRIORITY_CLASS = re.compile(r"(low|mid|high)-([1-9])000")
+CLASSES = {"low": "123", "mid": "456", "high": "789"}
 
 
 def job_name(job: wire.Job) -> str:
@@ -46,36 +50,80 @@ def to_spec(job: wire.Job, shape: Shape, *, node_groups: Sequence[str]) -> Workl
     spec = job.spec
     if not spec.container.image:
         raise Invalid("spec.container.image", "a job needs an image")
-    if max(spec.completions or 1, spec.parallelism or 1) > 1:
-        raise NotImplementedYet("jobs of several workers (spec.completions, spec.parallelism)")
-    raw = job.model_dump(exclude_unset=True)
+    raw = job.model_dump(exclude_unset=True, by_alias=True)
     for field in UNSERVED:
         if raw["spec"].get(field):
             raise NotImplementedYet(f"spec.{field}")
-    if spec.container.ports:
-        raise NotImplementedYet("spec.container.ports")
-    env: list[tuple[str, str]] = []
-    for variable in spec.envs or []:
-        if variable.value_from is not None:
-            raise NotImplementedYet("secrets as environment (spec.envs[].value_from)")
-        env.append((variable.name, variable.value or ""))
-    affinity = spec.affinity or wire.Affinity()
+    completions, parallelism = spec.completions or 1, spec.parallelism or 1
+    if spec.segment_config and completions % spec.segment_config.count_per_segment:
+        count = spec.segment_config.count_per_segment
+        raise Invalid(
+            "spec.segment_config.count_per_segment", f"{completions} workers are no multiple of {count}"
+        )
+    envs = spec.envs or []
+    reservation = spec.reservation_config or wire.ReservationConfig()
+    start_at = spec.time_schedule.start_at if spec.time_schedule else None
     return WorkloadSpec(
         image=spec.container.image,
         command=tuple(spec.container.command or ()),
         shape=shape.name,
         cpu_cores=shape.cpu_cores,
         memory_mib=shape.memory_mib,
-        env=tuple(env),
+        env=tuple((e.name, e.value or "") for e in envs if e.value_from is None),
+        secret_env=tuple((e.name, _secret(i, e.value_from)) for i, e in enumerate(envs) if e.value_from),
+        mounts=tuple(mount_to_domain(m) for m in spec.mounts or ()),
+        ports=tuple(port_to_domain(i, p) for i, p in enumerate(spec.container.ports or ())),
         gpu_count=shape.gpu_count,
         gpu_product=shape.gpu_product,
         shm_mib=spec.shared_memory_size,
-        priority=JOB_PRIORITY,
+        priority=priority_of(spec.queue_config),
         node_groups=tuple(node_groups),
-        nodes=tuple(affinity.allowed_nodes_in_node_group or ()),
+        nodes=tuple((spec.affinity or wire.Affinity()).allowed_nodes_in_node_group or ()),
+        reservation=reservation.reservation_id or None,
+        may_burst=bool(reservation.allow_burst_to_other_reservations),
+        completions=completions,
+        parallelism=min(parallelism, completions),
+        worker_retries=spec.max_failure_retry or 0,
+        run_retries=spec.max_job_failure_retry or 0,
+        start_at_ms=None if start_at is None else start_at * 1000,
+        ttl_s=spec.ttl_seconds_after_finished,
         is_stopped=bool(spec.stopped),
         extras={"spec": raw["spec"], "metadata": raw["metadata"]},
     )
+
+
+def _secret(index: int, ref: wire.SecretRef) -> str:
+    if not ref.secret_name_ref:
+        raise Invalid(f"spec.envs[{index}].value_from", "only secret_name_ref is known")
+    return ref.secret_name_ref
+
+
+def mount_to_domain(mount: wire.Mount) -> MountRequest:
+    read_only = bool(mount.mount_options and mount.mount_options.read_only)
+    return MountRequest(mount.from_ or "default", mount.path or "/", mount.mount_path, read_only)
+
+
+def port_to_domain(index: int, port: wire.ContainerPort) -> tuple[int, str, int | None]:
+    protocol = (port.protocol or "tcp").lower()
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise Invalid(f"spec.container.ports[{index}].protocol", f"{port.protocol!r} is not tcp, udp or sctp")
+    is_mapped = "HostPortMapping" in (port.expose_strategies or ())
+    return port.container_port, protocol, (port.host_port or 0) if is_mapped else None
+
+
+def priority_of(queue: wire.QueueConfig | None) -> int:
+    """`x-n` is round(n / 60) on the one scale of 0 to 150, so mid-4000 is 67."""
+    if queue is None:
+        return JOB_PRIORITY
+    if queue.can_preempt:
+        raise NotImplementedYet("spec.queue_config.can_preempt")
+    if queue.priority_class is None:
+        return JOB_PRIORITY
+    match = PRIORITY_CLASS.fullmatch(queue.priority_class)
+    if match is None or match[2] not in CLASSES[match[1]]:
+        known = ", ".join(f"{name}-{n}000" for name, numbers in CLASSES.items() for n in numbers)
+        raise Invalid("spec.queue_config.priority_class", f"{queue.priority_class!r} is none of {known}")
+    return round(int(match[2]) * 1000 / 60)
 
 
 def job_to_wire(workload: Workload, phase: Phase, attempts: Sequence[Attempt]) -> dict[str, Any]:
@@ -97,16 +145,30 @@ def job_to_wire(workload: Workload, phase: Phase, attempts: Sequence[Attempt]) -
         "state": STATES[phase],
         "ready": sum(a.state is AttemptState.RUNNING for a in run),
         "active": sum(a.is_live for a in run),
-        "succeeded": sum(not a.is_live and a.exit_code == 0 for a in run),
-        "failed": sum(not a.is_live and a.exit_code != 0 for a in run),
+        "succeeded": sum(r.has_succeeded for r in replica_runs(workload, attempts)),
+        "failed": len(failures_of(run)),
         "creation_time": workload.created_at_ms,
-        "job_history": [],
+        "job_history": [run_to_wire(workload, r) for r in workload.history],
     }
-    ends = [a.finished_at_ms for a in run if a.finished_at_ms is not None]
-    if phase in TERMINAL and ends:
+    ended = finished_at_ms(workload, attempts)
+    if phase in TERMINAL and ended is not None:
         # Later than the creation, or `lep log get` refuses the span.
-        status["completion_time"] = max(*ends, workload.created_at_ms + 1)
+        status["completion_time"] = max(ended, workload.created_at_ms + 1)
     return {"metadata": metadata, "spec": spec, "status": status}
+
+
+def run_to_wire(workload: Workload, run: Run) -> dict[str, Any]:
+    """`job_name` is what `lep log get --job-history-name` takes."""
+    return {
+        "job_name": f"{workload.id}-run-{run.number}",
+        "state": STATES[run.phase],
+        "ready": 0,
+        "active": 0,
+        "succeeded": run.succeeded,
+        "failed": run.failed,
+        "creation_time": run.began_at_ms,
+        "completion_time": max(run.finished_at_ms, run.began_at_ms + 1),
+    }
 
 
 def replica_to_wire(attempt: Attempt) -> dict[str, Any]:
@@ -116,6 +178,7 @@ def replica_to_wire(attempt: Attempt) -> dict[str, Any]:
             "id": attempt.replica_id,
             "name": attempt.replica_id,
             "created_at": attempt.placed_at_ms,
+            "version": attempt.number,
         },
         "status": {"node": {"id": attempt.node, "name": attempt.node}},
     }
@@ -134,20 +197,19 @@ def event_to_wire(row: EventRow) -> dict[str, Any]:
 
 def job_environment(workload: Workload, attempt: Attempt) -> tuple[tuple[str, str], ...]:
     """The variables that every job finds. Source: NVIDIA's page on predefined environment variables."""
-    gpu = workload.spec.gpu_product or ""
-    index = attempt.replica_id.removeprefix(f"{workload.id}-").partition("-")[0]
+    spec = workload.spec
     return (
         ("LEPTON_WORKSPACE_ID", workload.workspace),
         ("LEPTON_JOB_NAME", workload.id),
         ("LEPTON_WORKER_ID", attempt.replica_id),
-        ("LEPTON_JOB_FAILURE_COUNT", "0"),
-        ("LEPTON_JOB_TOTAL_WORKERS", "1"),
-        ("LEPTON_JOB_WORKER_INDEX", index),
+        ("LEPTON_JOB_FAILURE_COUNT", str(workload.runs_failed)),
+        ("LEPTON_JOB_TOTAL_WORKERS", str(spec.completions)),
+        ("LEPTON_JOB_WORKER_INDEX", str(attempt.index)),
         ("LEPTON_JOB_SERVICE_PREFIX", workload.id),
         ("LEPTON_JOB_WORKER_PREFIX", "worker"),
         ("LEPTON_JOB_WORKER_HOSTNAME_PREFIX", "worker"),
         ("LEPTON_SUBDOMAIN", f"{workload.id}-job-svc"),
-        ("LEPTON_RESOURCE_ACCELERATOR_NUM", str(workload.spec.gpu_count)),
-        ("LEPTON_RESOURCE_ACCELERATOR_TYPE", gpu),
+        ("LEPTON_RESOURCE_ACCELERATOR_NUM", str(spec.gpu_count)),
+        ("LEPTON_RESOURCE_ACCELERATOR_TYPE", spec.gpu_product or ""),
         ("LEPTON_VIRTUAL_ENV", "/opt/lepton/venv"),
     )

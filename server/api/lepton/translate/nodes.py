@@ -1,17 +1,35 @@
 """Node groups, nodes and shapes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ....domain.inventory import HostNode, Shape
+from ....domain.volumes import Volume
 from ....domain.workload import Attempt
+from .storage import volume_to_wire
 
 
-def node_group_to_wire(name: str, nodes: Sequence[HostNode], created_at_ms: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the operating system says of the machine behind a node; the disk is that of the volumes."""
+
+    disk_bytes: int
+    disk_used_bytes: int
+    os: str
+    kernel: str
+    architecture: str
+
+
+def node_group_to_wire(
+    name: str, nodes: Sequence[HostNode], volumes: Sequence[Volume], created_at_ms: int
+) -> dict[str, Any]:
     products = sorted({g.product for n in nodes for g in n.gpus})
     return {
         "metadata": {"id": name, "name": name, "created_at": created_at_ms},
         "spec": {
+            "volumes": [volume_to_wire(v) for v in volumes],
+            "enable_object_storage": False,
             "node_mode": "customer-node",
             "gpu_product": ", ".join(products),
             "desired_nodes": len(nodes),
@@ -20,25 +38,49 @@ def node_group_to_wire(name: str, nodes: Sequence[HostNode], created_at_ms: int)
     }
 
 
-def node_to_wire(
-    node: HostNode, live: Sequence[Attempt], workspace: str, created_at_ms: int
-) -> dict[str, Any]:
+def resource_to_wire(node: HostNode, live: Sequence[Attempt], host: HostFacts) -> dict[str, Any]:
     here = [a for a in live if a.node == node.id]
     gpu = node.gpus[0] if node.gpus else None
     product = "" if gpu is None else gpu.product + (" (simulated)" if gpu.is_simulated else "")
     resource: dict[str, Any] = {
-        "cpu": {"type": "x86_64", "allocated": sum(a.cpu_cores for a in here), "total": node.cpu_cores},
+        "cpu": {
+            "type": host.architecture, "allocated": sum(a.cpu_cores for a in here), "total": node.cpu_cores,
+        },
         "memory": {"allocated": sum(a.memory_mib for a in here), "total": node.memory_mib},
-        "system": {"cuda_version": node.cuda_version, "cuda_driver_version": node.driver_version},
-    }
+        "disk": {"total_bytes": host.disk_bytes, "used_bytes": host.disk_used_bytes},
+        "system": {
+            "os": host.os, "kernel_version": host.kernel, "cuda_version": node.cuda_version,
+            "cuda_driver_version": node.driver_version,
+        },
+    }  # fmt: skip
     if gpu is not None:
         taken = sum(len(a.gpu_uuids) for a in here)
         resource["gpu"] = {"product": product, "allocated": float(taken), "total": float(len(node.gpus))}
+    return resource
+
+
+def machine_to_wire(
+    node: HostNode, live: Sequence[Attempt], created_at_ms: int, host: HostFacts
+) -> dict[str, Any]:
+    """A node and its machine are one here; `machine_id` is what the clients match them by."""
+    return {
+        "metadata": {"id": node.id, "name": node.id, "created_at": created_at_ms},
+        "status": {
+            "machine_id": node.id, "node_name": node.id, "hostname": node.id, "provider": "homeport",
+            "status": "Healthy", "resource": resource_to_wire(node, live, host),
+        },
+    }  # fmt: skip
+
+
+def node_to_wire(
+    node: HostNode, live: Sequence[Attempt], workspace: str, created_at_ms: int, host: HostFacts
+) -> dict[str, Any]:
+    here = [a for a in live if a.node == node.id]
     return {
         "metadata": {"id": node.id, "name": node.id, "created_at": created_at_ms},
         "spec": {
             "unschedulable": False, "dedicated_node_group": node.node_group, "hostname": node.id,
-            "provider": "homeport", "resource": resource,
+            "machine_id": node.id, "provider": "homeport", "resource": resource_to_wire(node, live, host),
         },
         "status": {
             "status": ["Ready", "Healthy"],

@@ -1,9 +1,9 @@
 """The workspace and its tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ....domain.inventory import Shape
+from ....domain.inventory import HostNode, Shape
 from ....domain.workload import Attempt
 from ....store.tables import TokenRow
 
@@ -13,13 +13,23 @@ def token_to_wire(row: TokenRow) -> dict[str, Any]:
 
 
 def workspace_to_wire(
-    workspace: str, version: str, num_jobs: int, live: Sequence[Attempt], shapes: Sequence[Shape]
+    workspace: str,
+    version: str,
+    counts: Mapping[str, int],
+    live: Sequence[Attempt],
+    nodes: Sequence[HostNode],
+    shapes: Sequence[Shape],
 ) -> dict[str, Any]:
     """The union of what all client versions need; source: WorkspaceInfo of 0.22.9 to 0.47.1."""
     used = {
         "cpu": float(sum(a.cpu_cores for a in live)),
         "memory": sum(a.memory_mib for a in live),
         "accelerator_num": float(sum(len(a.gpu_uuids) for a in live)),
+    }
+    limit = {
+        "cpu": float(sum(n.cpu_cores * n.overcommit for n in nodes)),
+        "memory": sum(int(n.memory_mib * n.overcommit) for n in nodes),
+        "accelerator_num": float(sum(len(n.gpus) for n in nodes)),
     }
     no_services = {"kv_store_num": 0, "queue_num": 0}
     return {
@@ -34,10 +44,10 @@ def workspace_to_wire(
         },
         "workspace_disk_usage_bytes": 0,
         "workloads": {
-            "num_deployments": 0, "num_jobs": num_jobs, "num_pods": 0, "num_secrets": 0,
+            "num_deployments": 0, "num_jobs": counts.get("job", 0), "num_pods": 0, "num_secrets": 0,
             "num_image_pull_secrets": 0, "num_photons": 0,
         },
-        "resource_quota": {"limit": used, "used": used},
+        "resource_quota": {"limit": limit, "used": used},
         "service_quota": {"limit": no_services, "used": no_services},
         # Endpoints and pods are not served yet, so neither family is announced.
         "features": {"enable_new_deployment_api": False, "enable_secure_endpoint_defaults": False},

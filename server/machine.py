@@ -1,0 +1,64 @@
+"""What this server runs on: the driver that fits, and the node it makes of this host."""
+
+import logging
+import platform
+
+from ..runtime import inventory
+from ..runtime.clock import Clock
+from ..runtime.driver import Driver
+from ..runtime.errors import RuntimeUnavailable
+from .domain.inventory import HostNode, NodeGpu
+from .errors import Invalid
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+async def choose_driver(settings: Settings, instance: str, clock: Clock) -> tuple[Driver, str]:
+    """The driver, and a line saying what is weaker about it ("" when nothing is)."""
+    why = ""
+    if settings.runtime == "simulated":
+        from ..runtime.drivers.simulated import SimulatedDriver
+
+        journal = settings.data_dir / "simulated.jsonl"
+        return SimulatedDriver(instance, clock, journal=journal), "simulated runtime: nothing is executed"
+    if settings.runtime in ("auto", "docker"):
+        from ..runtime.drivers.docker import DockerDriver
+
+        docker = DockerDriver(
+            instance,
+            clock,
+            stage=settings.data_dir / "mounts",
+            network_pool=settings.network_pool,
+            publish_host=settings.host,
+        )
+        try:
+            await docker.ping()
+            return docker, ""
+        except RuntimeUnavailable as error:
+            if settings.runtime == "docker":
+                log.warning("%s; starting all the same, jobs wait until it does", error)
+                return docker, str(error)
+            why = str(error)
+            await docker.close()
+    from ..runtime.drivers.process import ProcessDriver
+
+    note = "process runtime: no images, no isolation, limits are not enforced" + (f" ({why})" if why else "")
+    return ProcessDriver(instance, clock, settings.data_dir / "processes"), note
+
+
+def local_node(settings: Settings) -> HostNode:
+    try:
+        devices = inventory.choose_devices(settings.gpus)
+    except ValueError as error:
+        raise Invalid("--gpus", str(error)) from error
+    return HostNode(
+        id=platform.node() or "local",
+        node_group="default",
+        cpu_cores=float(inventory.host_cpu_cores()),
+        memory_mib=inventory.host_memory_mib(),
+        gpus=tuple(NodeGpu(d.uuid, d.product, d.memory_mib, d.is_simulated) for d in devices),
+        overcommit=settings.overcommit,
+        driver_version=devices[0].driver_version if devices else "",
+        cuda_version=devices[0].cuda_version if devices else "",
+    )

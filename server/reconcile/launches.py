@@ -1,0 +1,85 @@
+"""From a committed attempt to a running container, and what becomes of a launch that fails."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ...runtime.clock import Clock
+from ...runtime.driver import Driver
+from ...runtime.errors import DriverError, ImagePullFailed
+from ...runtime.model import ContainerSpec, Mount, Port
+from ..crashpoints import CrashPoints
+from ..domain.inventory import HostNode
+from ..domain.workload import Attempt, AttemptState, Workload
+from ..store.log_files import LogFiles
+from ..store.store import Store
+from .replicas import Record
+
+PULL_BACKOFF_S = (10.0, 300.0)  # first and longest pause between pulls of an image that fails
+
+Environment = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """
+    The parts of the world that the loop acts on.
+
+    Args:
+        environment: what a dialect gives its workloads, by attempt.
+        secrets: the values of a workload's `secret_env`, now.
+        mounts: its mounts as directories of this host, now. Both raise a
+            DriverError where something is gone that was there when it was asked for.
+    """
+
+    store: Store
+    driver: Driver
+    clock: Clock
+    nodes: tuple[HostNode, ...]
+    instance: str
+    logs: LogFiles
+    crash: CrashPoints
+    environment: Callable[[Workload, Attempt], Environment]
+    secrets: Callable[[Workload], Environment]
+    mounts: Callable[[Workload, Attempt], tuple[Mount, ...]]
+
+
+def alias(workload: Workload, index: int) -> str:
+    """By this name the workers of a job find each other. Source: NVIDIA's page on distributed jobs."""
+    return f"worker-{index}.{workload.id}-job-svc"
+
+
+def group_of(workload: Workload) -> str:
+    """Only workloads of several replicas have a network of their own."""
+    return workload.id if workload.spec.completions > 1 else ""
+
+
+def container_spec(machine: Machine, workload: Workload, attempt: Attempt) -> ContainerSpec:
+    spec = workload.spec
+    simulated = {g.uuid for n in machine.nodes for g in n.gpus if g.is_simulated}
+    real = tuple(u for u in attempt.gpu_uuids if u not in simulated)
+    env = [*machine.environment(workload, attempt), *spec.env, *machine.secrets(workload)]
+    if len(real) < len(attempt.gpu_uuids):
+        env.append(("HOMEPORT_SIMULATED_GPU", "1"))
+    group = group_of(workload)
+    return ContainerSpec(
+        instance=machine.instance, workload_id=workload.id, replica_id=attempt.replica_id,
+        attempt=attempt.number, generation=attempt.generation, image=spec.image, command=spec.command,
+        env=tuple(dict(env).items()), cpu_cores=attempt.cpu_cores, memory_mib=attempt.memory_mib,
+        shm_mib=spec.shm_mib, gpu_uuids=real, mounts=machine.mounts(workload, attempt),
+        ports=tuple(Port(*p) for p in spec.ports), group=group,
+        aliases=(alias(workload, attempt.index),) if group else (),
+        peers=tuple(alias(workload, i) for i in range(spec.completions)) if group else (),
+    )  # fmt: skip
+
+
+def failed_launch(attempt: Attempt, error: DriverError, now_ms: int) -> Record:
+    """A pull is tried again with growing pauses; any other refusal ends the attempt."""
+    if isinstance(error, ImagePullFailed):
+        first, longest = PULL_BACKOFF_S
+        pause_s = min(first * 2**attempt.failures, longest)
+        again = replace(attempt, failures=attempt.failures + 1, next_try_ms=now_ms + int(pause_s * 1000))
+        return Record(again, "ImagePullBackOff", f"{error}; next try in {pause_s:g} s", is_warning=True)
+    over = replace(
+        attempt, state=AttemptState.ENDED, reason=error.code, message=str(error), finished_at_ms=now_ms
+    )
+    return Record(over, "FailedToStart", str(error), is_warning=True)

@@ -1,0 +1,129 @@
+"""Secrets: stored sealed, listed without their values, opened only for a container that starts."""
+
+from __future__ import annotations  # Services is only a type here: workloads.py imports this module
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sqlmodel import Session
+
+from ...runtime.errors import DriverError
+from ..domain.workload import Workload
+from ..errors import Conflict, Invalid, NotFound, StoreRefused
+from ..store import secrets as rows
+from ..store.secrets import Secret
+
+if TYPE_CHECKING:
+    from .workloads import Services
+
+# The rule for environment variables, since `--secret NAME` uses the one name for both.
+NAME = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]{0,252}")
+# Source: Linux, include/uapi/linux/binfmts.h, MAX_ARG_STRLEN: `NAME=value` and its NUL.
+MAX_ENTRY_BYTES = 128 * 1024
+
+
+class SecretUnavailable(DriverError):
+    """A launch fails: the secret was removed since the workload was created, or its key is not there."""
+
+    code = "secret_unavailable"
+
+
+def list_secrets(services: Services, workspace: str) -> list[Secret]:
+    return services.store.read(lambda s: rows.secrets_of(s, workspace))
+
+
+async def create_secrets(services: Services, items: Sequence[tuple[Secret, str]]) -> None:
+    """All of them or none. A name that is taken is refused: `lep` asks to remove the old one first."""
+    for i, (secret, value) in enumerate(items):
+        if NAME.fullmatch(secret.name) is None:
+            raise Invalid(
+                f"[{i}].name",
+                f"{secret.name!r} must be at most 253 letters, digits, '-', '_' and '.', and not begin with "
+                "a digit",
+            )
+        if "\0" in value:
+            raise Invalid(f"[{i}].value", f"the value of {secret.name!r} holds a NUL character")
+        try:
+            size = len(secret.name) + len(value.encode()) + len("=\0")
+        except UnicodeEncodeError:
+            raise Invalid(f"[{i}].value", f"the value of {secret.name!r} is not valid text") from None
+        if size > MAX_ENTRY_BYTES:
+            raise Invalid(
+                f"[{i}].value", f"the value of {secret.name!r} does not fit an environment variable (128 KiB)"
+            )
+    names = [secret.name for secret, _ in items]
+    if twice := [n for n in names if names.count(n) > 1]:
+        raise Invalid("name", f"{twice[0]!r} is given twice")
+
+    def insert(session: Session) -> None:
+        known = [sealed for _, _, sealed in rows.all_sealed(session)]
+        for secret, value in items:
+            if rows.sealed_secret(session, secret.workspace, secret.name) is not None:
+                raise Conflict(
+                    f"a secret named {secret.name!r} already exists; remove it first, or choose another name"
+                )
+            sealed = services.secret_box.seal(secret.workspace, secret.name, value, known=known)
+            rows.insert_secret(session, secret, sealed)
+            known.append(sealed)
+
+    await services.store.write(insert)
+
+
+async def delete_secret(services: Services, workspace: str, name: str) -> None:
+    """Also where a workload refers to it: containers that run keep their value, later ones say it is gone."""
+    if not await services.store.write(lambda s: rows.remove_secret(s, workspace, name)):
+        raise NotFound("secret", name)
+
+
+def check_secrets(services: Services, workspace: str, names: Sequence[str]) -> None:
+    """
+    Raises:
+        Invalid: `spec.envs` refers to a secret that there is not.
+    """
+    known = [s.name for s in list_secrets(services, workspace)]
+    for name in names:
+        if name not in known:
+            there = f"there are {', '.join(known)}" if known else "there is none"
+            raise Invalid("spec.envs", f"no secret named {name!r}; {there}; `lep secret create` makes one")
+
+
+def reveal(services: Services, workspace: str, names: Sequence[str]) -> dict[str, str]:
+    """
+    The values, for a container that starts; they go nowhere else.
+
+    Raises:
+        SecretUnavailable: one was removed meanwhile, or was sealed with another key.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        sealed = services.store.read(lambda s, n=name: rows.sealed_secret(s, workspace, n))
+        if sealed is None:
+            raise SecretUnavailable(
+                f"secret {name!r} was removed; create it again and start the workload anew"
+            )
+        try:
+            found[name] = services.secret_box.open(workspace, name, sealed)
+        except StoreRefused as error:
+            raise SecretUnavailable(str(error)) from error
+    return found
+
+
+def environment(services: Services, workload: Workload) -> tuple[tuple[str, str], ...]:
+    """`secret_env` with the values of now. Raises SecretUnavailable."""
+    wanted = workload.spec.secret_env
+    values = reveal(services, workload.workspace, [secret for _, secret in wanted])
+    return tuple((name, values[secret]) for name, secret in wanted)
+
+
+def check_key(services: Services) -> str:
+    """At start: a line saying which secrets do not open with the key that is given, or ""."""
+    refused: list[tuple[str, StoreRefused]] = []
+    for workspace, name, sealed in services.store.read(rows.all_sealed):
+        try:
+            services.secret_box.open(workspace, name, sealed)
+        except StoreRefused as error:
+            refused.append((name, error))
+    if not refused:
+        return ""
+    return f"{len(refused)} secret(s) cannot be opened ({', '.join(n for n, _ in refused)}): {refused[0][1]}"
