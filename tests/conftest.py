@@ -1,10 +1,11 @@
-"""`home`: a running server, on real containers and again on the process runtime."""
+"""`home`: a running server, on real containers and again on the process runtime. `sdk`: a real client."""
 
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from tests.sdk import Sdk, open_sdk
 from tests.world import World, world
 
 RUNTIMES = [pytest.param("docker", marks=pytest.mark.docker), "process"]
@@ -14,4 +15,27 @@ RUNTIMES = [pytest.param("docker", marks=pytest.mark.docker), "process"]
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[World]:
     with world(tmp_path, request.param) as made:
         made.start()
+        yield made
+
+
+@pytest.fixture
+def process_home(tmp_path: Path) -> Generator[World]:
+    """For what no runtime can change."""
+    with world(tmp_path, "process") as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def docker_home(tmp_path: Path) -> Generator[World]:
+    """For what only a container can show; the test is marked `docker`."""
+    with world(tmp_path, "docker") as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture(scope="session")
+def sdk() -> Generator[Sdk]:
+    """leptonai 0.47.1."""
+    with open_sdk("0.47.1") as made:
         yield made

@@ -1,13 +1,15 @@
 """A real server as a process of its own, and the real `lep` CLI against it."""
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,13 @@ import docker
 import pytest
 from docker.errors import DockerException
 
+from homeport.runtime.clock import SystemClock
+from homeport.runtime.drivers.docker import DockerDriver
+from homeport.runtime.drivers.process import ProcessDriver
 from tests.images import bash_image
 
 DEADLINE_S = 40
+LEP = Path(__file__).parents[1] / ".venv-lepton-0.47.1" / "bin" / "lep"
 
 
 def eventually(what: str, look: Callable[[], Any]) -> Any:
@@ -53,9 +59,9 @@ class World:
     server: subprocess.Popen[str] | None = None
     values: dict[str, str] = field(default_factory=dict)
 
-    def start(self, **env: str) -> None:
+    def start(self, args: Sequence[str] = (), **env: str) -> None:
         argv = [sys.executable, "-m", "homeport", "serve", "--port", "0", "--gpus", "2xH100-80GB"]
-        argv += ["--data-dir", str(self.data_dir), "--runtime", self.runtime]
+        argv += ["--data-dir", str(self.data_dir), "--runtime", self.runtime, *args]
         with (self.data_dir.parent / "server.log").open("ab") as log:
             self.server = subprocess.Popen(
                 argv, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | env
@@ -83,10 +89,10 @@ class World:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("LEPTON_")}
         return clean | {"LEPTON_CACHE_DIR": str(cache), "COLUMNS": "200", "NO_COLOR": "1"}
 
-    def lep(self, *args: str, ok: bool = True) -> str:
-        argv = [os.environ["HOMEPORT_LEP"], *args]
+    def lep(self, *args: str, ok: bool = True, stdin: str = "") -> str:
+        argv = [os.environ.get("HOMEPORT_LEP", str(LEP)), *args]
         done = subprocess.run(
-            argv, env=self.client_env(), capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL
+            argv, env=self.client_env(), capture_output=True, text=True, timeout=90, input=stdin
         )
         if ok:
             assert done.returncode == 0, f"{args}: {done.stdout}{done.stderr}"
@@ -121,26 +127,29 @@ class World:
             return [n["Names"][0] for n in rows if self._instance() in n["Names"][0]]
         return [p.name for p in (self.data_dir / "processes").glob("hp-*")]
 
-    def _instance(self) -> str:
-        import sqlite3
+    def networks(self, job: str) -> list[str]:
+        if self.engine is None:
+            return []
+        wanted = f"homeport-{self._instance()}-{job}"
+        return [n["Name"] for n in self.engine.networks() if n["Name"] == wanted]
 
+    def _instance(self) -> str:
         with contextlib.closing(sqlite3.connect(self.data_dir / "homeport.db")) as database:
             return database.execute("SELECT value FROM setting WHERE name = 'instance'").fetchone()[0]
 
     def clean_up(self) -> None:
         if self.server is not None and self.server.poll() is None:
-            self.server.kill()
-            self.server.wait()
-        if self.engine is None:
-            for lock in (self.data_dir / "processes").glob("*/state.json"):
-                with contextlib.suppress(ProcessLookupError, KeyError):
-                    os.killpg(json.loads(lock.read_text())["child_pid"], signal.SIGKILL)
-            return
-        for name in self.containers():
-            self.engine.remove_container(name, force=True)
-        network = f"homeport-{self._instance()}"
-        for found in self.engine.networks(names=[network]):
-            self.engine.remove_network(found["Id"])
+            self.kill()
+        if (self.data_dir / "homeport.db").exists():
+            asyncio.run(self._purge())
+
+    async def _purge(self) -> None:
+        if self.engine is not None:
+            driver = DockerDriver(self._instance(), SystemClock())
+        else:
+            driver = ProcessDriver(self._instance(), SystemClock(), self.data_dir / "processes")
+        await driver.purge()
+        await driver.close()
 
 
 @contextlib.contextmanager

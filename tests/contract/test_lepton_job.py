@@ -104,11 +104,7 @@ def test_job_that_cannot_fit_says_why(home: World) -> None:
 
 def test_unserved_request_is_a_typed_501(home: World) -> None:
     home.login()
-    out = home.lep(
-        "job", "create", "-n", "two", "--resource-shape", "cpu.small", "--container-image", home.image,
-        "--command", "true", "--num-workers", "2", ok=False,
-    )  # fmt: skip
-    assert "not_implemented" in out
+    assert "not_implemented" in home.lep("endpoint", "list", ok=False)
     with pytest.raises(urllib.error.HTTPError) as refused:
         _get(home, "/deployments")
     assert refused.value.code == 501

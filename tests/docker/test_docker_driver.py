@@ -483,6 +483,23 @@ def test_leaving_a_log_frees_its_thread(bench: Bench) -> None:
     asyncio.run(body())
 
 
+def test_a_log_goes_on_when_its_connection_breaks(bench: Bench, tmp_path: Path) -> None:
+    async def body() -> None:
+        async with Relay(tmp_path / "relay.sock") as relay:
+            driver = bench.new_driver(base_url=relay.url)
+            wait = f"until test -e {tmp_path}/go; do sleep 0.1; done"
+            mount = Mount(str(tmp_path), tmp_path)
+            handle = await driver.start(bench.spec(f"echo x; {wait}; echo y", mounts=(mount,)))
+            log = driver.logs(handle, follow=True)
+            assert [entry.data for entry in await anext(log)] == [b"x\n"]
+            relay.cut()
+            (tmp_path / "go").touch()
+            assert [entry.data async for batch in log for entry in batch] == [b"y\n"]
+            await driver.close()
+
+    asyncio.run(body())
+
+
 def test_a_log_whose_connection_breaks_says_so(bench: Bench, tmp_path: Path) -> None:
     async def body() -> None:
         async with Relay(tmp_path / "relay.sock") as relay:
@@ -490,7 +507,7 @@ def test_a_log_whose_connection_breaks_says_so(bench: Bench, tmp_path: Path) -> 
             handle = await driver.start(bench.spec("echo x; sleep 60"))
             log = driver.logs(handle, follow=True)
             assert [entry.data for entry in await anext(log)] == [b"x\n"]
-            relay.cut()
+            relay.close()
             with pytest.raises(RuntimeUnavailable):
                 await anext(log)
             await driver.close()
@@ -513,10 +530,13 @@ class Relay:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
         self._flows.set()
-        self.cut()
+        self.close()
         await asyncio.sleep(0.1)
+
+    def close(self) -> None:
+        self._server.close()
+        self.cut()
 
     def cut(self) -> None:
         for writer in self._writers:
