@@ -5,11 +5,10 @@ import contextlib
 import logging
 import os
 import secrets
-import signal
-import socket
 import sys
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
-import uvicorn
 from fastapi import FastAPI
 from sqlmodel import Session
 from starlette.responses import JSONResponse
@@ -17,6 +16,7 @@ from starlette.types import ASGIApp
 
 from .. import __version__
 from ..runtime.clock import Clock, SystemClock
+from ..runtime.driver import Driver
 from .api.admin.routes import AdminContext
 from .api.admin.routes import make_app as make_admin
 from .api.lepton import errors as lepton_errors
@@ -28,14 +28,14 @@ from .api.lepton.translate.jobs import job_environment
 from .api.middleware import CleanPath, GuardBrowsers, LimitBody
 from .crashpoints import CrashPoints
 from .domain.volumes import HostFolders
-from .errors import Invalid
 from .machine import choose_driver, local_node
 from .reconcile.launches import Machine
 from .reconcile.loop import ReconcileLoop
 from .services import access, volumes
 from .services import secrets as secret_service
 from .services.attempt_logs import LogSources
-from .services.workloads import Services
+from .services.context import Services
+from .serving import listen, run_until_signal
 from .settings import Settings
 from .store.log_files import LogFiles
 from .store.secret_box import SecretBox
@@ -44,7 +44,6 @@ from .store.tables import SettingRow
 
 log = logging.getLogger(__name__)
 WORKSPACE = "local"
-GRACE_S = 3
 
 
 async def identity(store: Store, clock: Clock) -> tuple[str, int]:
@@ -84,17 +83,38 @@ def make_asgi(settings: Settings, lepton: LeptonContext, admin: AdminContext) ->
     return GuardBrowsers(LimitBody(CleanPath(root)), hosts, is_token)
 
 
-async def serve(settings: Settings) -> None:
-    clock = SystemClock()
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Everything of one running server. `note` says what is weaker about its runtime, "" when nothing is."""
+
+    asgi: ASGIApp
+    services: Services
+    driver: Driver
+    loop: ReconcileLoop
+    closing: asyncio.Event
+    note: str
+
+
+@contextlib.asynccontextmanager
+async def open_home(settings: Settings, clock: Clock, driver: Driver | None = None) -> AsyncGenerator[Home]:
+    """
+    All of a server but its socket; the caller starts the loop.
+
+    Args:
+        driver: chosen by the settings unless given.
+    """
     store = Store(settings.data_dir)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(store.close)
         instance, created_at_ms = await identity(store, clock)
-        driver, note = await choose_driver(settings, instance, clock)
+        note = ""
+        if driver is None:
+            driver, note = await choose_driver(settings, instance, clock)
         stack.push_async_callback(driver.close)
+        if settings.ephemeral:
+            stack.push_async_callback(driver.purge)
         nodes = (local_node(settings),)
         files = LogFiles(settings.data_dir / "logs")
-        crash = CrashPoints(clock, settings.crash_at)
         woken, closing = asyncio.Event(), asyncio.Event()
         folders = HostFolders((settings.data_dir / "volumes").resolve(), settings.allow_host_path)
         volumes.make_own_folders(folders)
@@ -103,37 +123,39 @@ async def serve(settings: Settings) -> None:
         if locked := secret_service.check_key(services):
             log.warning("%s", locked)
         machine = Machine(
-            store, driver, clock, nodes, instance, files, crash, job_environment,
+            store, driver, clock, nodes, instance, files, CrashPoints(clock, settings.crash_at),
+            job_environment,
             lambda workload: secret_service.environment(services, workload),
             lambda workload, attempt: volumes.mounts_of(services, workload, attempt),
         )  # fmt: skip
         loop = ReconcileLoop(machine, woken)
         logs = LogSources(store, clock, files, closing)
         rows = tuple((o.area, o.method, o.path, o.test) for o in OPERATIONS)
-        app = make_asgi(
+        asgi = make_asgi(
             settings,
             LeptonContext(services, logs, RenderedJobs(store), __version__, created_at_ms),
             AdminContext(services, loop, driver.kind, __version__, rows),
         )
-        listener = listen(settings)
-        stack.callback(listener.close)
-        base = f"http://{settings.host}:{listener.getsockname()[1]}"
-        credentials = settings.data_dir / "credentials.json"
-        token = await access.ensure_token(store, clock, credentials, WORKSPACE)
-        access.write_credentials(credentials, credential_values(base, token))
-        loop.start()
         stack.push_async_callback(loop.close)
-        if note:
-            print(f"homeport: {note}", file=sys.stderr, flush=True)
-        await _run_until_signal(
-            app,
-            listener,
-            closing,
-            f"homeport ready: {base}/api/v2/workspaces/{WORKSPACE} "
-            f"({driver.kind} runtime, data in {settings.data_dir})",
-        )
-        if settings.ephemeral:
-            await driver.purge()
+        yield Home(asgi, services, driver, loop, closing, note)
+
+
+async def serve(settings: Settings) -> None:
+    clock = SystemClock()
+    async with open_home(settings, clock) as home:
+        with contextlib.closing(listen(settings)) as listener:
+            base = f"http://{settings.host}:{listener.getsockname()[1]}"
+            credentials = settings.data_dir / "credentials.json"
+            token = await access.ensure_token(home.services.store, clock, credentials, WORKSPACE)
+            access.write_credentials(credentials, credential_values(base, token))
+            home.loop.start()
+            if home.note:
+                print(f"homeport: {home.note}", file=sys.stderr, flush=True)
+            ready = (
+                f"homeport ready: {base}/api/v2/workspaces/{WORKSPACE} "
+                f"({home.driver.kind} runtime, data in {settings.data_dir})"
+            )
+            await run_until_signal(home.asgi, listener, home.closing, ready)
 
 
 def credential_values(base: str, token: str) -> dict[str, str]:
@@ -143,56 +165,6 @@ def credential_values(base: str, token: str) -> dict[str, str]:
         "LEPTON_WORKSPACE_URL": f"{base}/api/v2/workspaces/{WORKSPACE}",
         "LEPTON_API_TOKEN": token,
     }
-
-
-def listen(settings: Settings) -> socket.socket:
-    """A socket of our own, with its protocol named: asyncio sets TCP_NODELAY only then."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        raise Invalid(
-            "--port", f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
-        ) from error
-    listener.listen(1024)
-    return listener
-
-
-async def _run_until_signal(
-    app: ASGIApp, listener: socket.socket, closing: asyncio.Event, ready: str
-) -> None:
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        http="httptools",
-        lifespan="off",
-        timeout_graceful_shutdown=GRACE_S,
-    )
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            print(ready, flush=True)
-
-        def handle_exit(self, sig: int, frame: object) -> None:
-            closing.set()  # open log streams end now, not at the graceful timeout
-            self.should_exit = True
-
-        def install_signal_handlers(self) -> None:  # older uvicorn
-            return
-
-        @contextlib.contextmanager
-        def capture_signals(self):  # type: ignore[no-untyped-def]
-            yield  # uvicorn would raise the signal again at the end, which is no clean exit
-
-    server = Server(config)
-    running = asyncio.get_running_loop()
-    for sig in (signal.SIGTERM, signal.SIGINT):
-        running.add_signal_handler(sig, server.handle_exit, sig, None)
-    await server.serve(sockets=[listener])
 
 
 def run(settings: Settings) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,7 +26,10 @@ class CleanPath:
 
 
 class LimitBody:
-    """413 beyond 16 MiB, whether the length was announced or not."""
+    """
+    413 beyond 16 MiB, whether the length was announced or not. It is raised where the
+    body is read, so that each dialect words it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -33,18 +37,17 @@ class LimitBody:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-            return await _refuse(413, "too_large", "a body may have 16 MiB at most")(scope, receive, send)
+        announced = int(dict(scope["headers"]).get(b"content-length", b"0"))  # httptools lets only digits by
         seen = 0
 
         async def counted() -> Message:
             nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > MAX_BODY_BYTES:
-                return {"type": "http.disconnect"}
-            return message
+            if announced <= MAX_BODY_BYTES:
+                message = await receive()
+                seen += len(message.get("body", b""))
+                if seen <= MAX_BODY_BYTES:
+                    return message
+            raise HTTPException(413, f"body: may have {MAX_BODY_BYTES // 2**20} MiB at most")
 
         await self._app(scope, counted, send)
 

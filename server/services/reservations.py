@@ -1,19 +1,14 @@
 """Keep nodes for those who name the reservation. The vendor's own clients only list and use them."""
 
-from __future__ import annotations  # Services is only a type here: workloads.py imports this module
-
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from sqlmodel import Session
 
 from ..domain.reservations import Reservation, ReservationPhase
 from ..errors import Conflict, Invalid, NotFound
 from ..store import reservations as rows
-
-if TYPE_CHECKING:
-    from .workloads import Services
+from .context import Services
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 

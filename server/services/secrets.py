@@ -1,10 +1,7 @@
 """Secrets: stored sealed, listed without their values, opened only for a container that starts."""
 
-from __future__ import annotations  # Services is only a type here: workloads.py imports this module
-
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from sqlmodel import Session
 
@@ -13,9 +10,7 @@ from ..domain.workload import Workload
 from ..errors import Conflict, Invalid, NotFound, StoreRefused
 from ..store import secrets as rows
 from ..store.secrets import Secret
-
-if TYPE_CHECKING:
-    from .workloads import Services
+from .context import Services
 
 # The rule for environment variables, since `--secret NAME` uses the one name for both.
 NAME = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]{0,252}")

@@ -1,13 +1,10 @@
 """Volumes, who may mount what of them, and the directories that mounts become."""
 
-from __future__ import annotations  # Services is only a type here: workloads.py imports this module
-
 import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from sqlmodel import Session
 
@@ -30,10 +27,8 @@ from ..domain.volumes import (
 from ..domain.workload import Attempt, Workload
 from ..errors import Conflict, Invalid, NotFound
 from ..store import volumes as rows
-
-if TYPE_CHECKING:
-    from .access import Caller
-    from .workloads import Services
+from .access import Caller
+from .context import Services
 
 # Source: leptonai 0.47.1, cli.node; the length is that of a DNS label.
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")

@@ -2,41 +2,22 @@
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sqlmodel import Session
 
-from ...runtime.clock import Clock
-from ..domain.inventory import HostNode, Shape, shapes_of
+from ..domain.inventory import Shape
 from ..domain.runs import begun_anew
-from ..domain.volumes import HostFolders
 from ..domain.workload import Attempt, Phase, Workload, WorkloadSpec
 from ..errors import Conflict, Invalid, NotFound
 from ..store.reads import Found
-from ..store.secret_box import SecretBox
-from ..store.store import Store
 from ..store.tables import EventRow
 from ..store.writes import add_event, load_attempts, load_workload, save_workload
 from . import reservations
+from .context import Services
 
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 CHUNK = 500  # rows read at a time where a filter is not one of the store's
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What every use case needs; `app.py` makes the one there is."""
-
-    store: Store
-    clock: Clock
-    nodes: tuple[HostNode, ...]
-    poke: Callable[[], None]
-    folders: HostFolders
-    secret_box: SecretBox
-
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        return shapes_of(self.nodes)
 
 
 def new_id(name: str) -> str:

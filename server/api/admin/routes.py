@@ -13,7 +13,7 @@ from ...domain.workload import Phase
 from ...errors import HomeportError, Unauthorized
 from ...reconcile.loop import ReconcileLoop
 from ...services import access, reservations, workloads
-from ...services.workloads import Services
+from ...services.context import Services
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ...services.attempt_logs import LogSources
-from ...services.workloads import Services
+from ...services.context import Services
 from .rendered import RenderedJobs
 
 

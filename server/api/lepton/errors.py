@@ -32,6 +32,8 @@ async def _validation(_request: Request, error: Exception) -> JSONResponse:
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400:  # FastAPI's word for JSON that even its parser could not refuse properly
+        return body(422, "invalid", "body: is not JSON that can be read")
     return body(error.status_code, CODES.get(error.status_code, "error"), str(error.detail))
 
 
