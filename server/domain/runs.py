@@ -98,7 +98,7 @@ def phase_of(workload: Workload, attempts: Sequence[Attempt]) -> Phase:
         return Phase.PENDING_RETRY
     if workload.runs_failed or failures_of(run):
         return Phase.RESTARTING
-    return Phase.STARTING if run else Phase.QUEUED
+    return Phase.STARTING if has_live else Phase.QUEUED
 
 
 @dataclass(frozen=True, slots=True)
