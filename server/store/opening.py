@@ -1,6 +1,8 @@
 """Taking a data directory: its lock, its file, its schema."""
 
+import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
 from pathlib import Path
@@ -12,9 +14,15 @@ from sqlmodel import SQLModel, create_engine
 from ..errors import StoreRefused
 from .tables import SCHEMA_VERSION
 
+log = logging.getLogger(__name__)
+
 
 def take_lock(data_dir: Path) -> int:
-    lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreRefused(f"{data_dir} cannot be used: {error.strerror}; choose another --data-dir") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -30,10 +38,14 @@ def check_file(path: Path) -> None:
     if not path.exists():
         return
     try:
-        with sqlite3.connect(path) as connection:
+        # Read-only: a close would otherwise write what the log beside it holds into a damaged file.
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise sqlite3.DatabaseError("quick_check found damage")
     except sqlite3.DatabaseError as error:
+        code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        if code & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise StoreRefused(f"{path} cannot be opened ({error}); nothing was changed") from error
         raise StoreRefused(
             f"{path} cannot be read ({error}). It was left as it is. To try a recovery: "
             f"sqlite3 {path} .recover | sqlite3 {path}.recovered; or move it aside to start empty"
@@ -58,19 +70,23 @@ def engine(path: Path) -> Engine:
 
 
 def migrate(engine: Engine, path: Path) -> None:
-    """A fresh file gets today's schema; there is no older one yet that could be brought forward."""
-    with sqlite3.connect(path) as connection:
+    """A fresh file gets today's schema, an older one is brought forward."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
         has = connection.execute("SELECT name FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if has else None
     found = row[0] if row else None
     if found == SCHEMA_VERSION:
         return
     if found is not None:
-        raise StoreRefused(
-            f"{path} has schema {found}, this Homeport knows {SCHEMA_VERSION}: "
-            "install the version that made it, or use another --data-dir"
-        )
+        from .migrations import upgrade  # Alembic costs start-up time, and is seldom needed
+
+        copy = upgrade(engine, path, found, SCHEMA_VERSION)
+        log.warning("%s had schema %s and now has %s; %s is as it was", path, found, SCHEMA_VERSION, copy)
+        return
     with engine.begin() as connection:
         SQLModel.metadata.create_all(connection)
-        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        connection.exec_driver_sql(
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+            "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+        )
         connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{SCHEMA_VERSION}')")

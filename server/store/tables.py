@@ -3,7 +3,7 @@
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"  # the newest of migrations/versions
 
 
 class WorkloadRow(SQLModel, table=True):
