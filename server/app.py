@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 from sqlmodel import Session
 from starlette.responses import JSONResponse
+from starlette.routing import Mount, Router
 from starlette.types import ASGIApp
 
 from .. import __version__
@@ -28,7 +30,7 @@ from .api.lepton.translate.jobs import job_environment
 from .api.middleware import CleanPath, GuardBrowsers, LimitBody
 from .crashpoints import CrashPoints
 from .domain.volumes import HostFolders
-from .machine import choose_driver, local_node
+from .machine import choose_driver, local_node, remember_runtime, stay_on_runtime
 from .reconcile.launches import Machine
 from .reconcile.loop import ReconcileLoop
 from .services import access, volumes
@@ -61,19 +63,20 @@ async def identity(store: Store, clock: Clock) -> tuple[str, int]:
 def make_asgi(settings: Settings, lepton: LeptonContext, admin: AdminContext) -> ASGIApp:
     dialect = FastAPI(openapi_url=None)
     dialect.state.context = lepton
-    dialect.include_router(lepton_routes.router)
+    dialect.router.routes.extend(lepton_routes.router.routes)
     lepton_errors.install(dialect)
-    root = FastAPI(title="Homeport", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    root.mount("/api/v2/workspaces", dialect)
-    root.mount("/api/v1/workspaces", dialect)
-    root.mount("/homeport", make_admin(admin))
-
-    async def unknown(*_: object) -> JSONResponse:
-        return JSONResponse(
-            {"code": "not_found", "message": "nothing is served here; see /homeport/coverage"}, 404
-        )
-
-    root.add_exception_handler(404, unknown)
+    unknown = JSONResponse(
+        {"code": "not_found", "message": "nothing is served here; see /homeport/coverage"}, 404
+    )
+    root = Router(
+        [
+            Mount("/api/v2/workspaces", dialect),
+            Mount("/api/v1/workspaces", dialect),
+            Mount("/homeport", make_admin(admin)),
+        ],
+        redirect_slashes=False,
+        default=unknown,
+    )
     hosts = frozenset({"localhost", "127.0.0.1", "::1", settings.host, *settings.allow_host})
     services = lepton.services
 
@@ -109,7 +112,9 @@ async def open_home(settings: Settings, clock: Clock, driver: Driver | None = No
         instance, created_at_ms = await identity(store, clock)
         note = ""
         if driver is None:
+            settings = stay_on_runtime(settings, store)
             driver, note = await choose_driver(settings, instance, clock)
+            await remember_runtime(store, driver.kind)
         stack.push_async_callback(driver.close)
         if settings.ephemeral:
             stack.push_async_callback(driver.purge)
@@ -134,7 +139,7 @@ async def open_home(settings: Settings, clock: Clock, driver: Driver | None = No
         asgi = make_asgi(
             settings,
             LeptonContext(services, logs, RenderedJobs(store), __version__, created_at_ms),
-            AdminContext(services, loop, driver.kind, __version__, rows),
+            AdminContext(services, loop, logs, driver.kind, __version__, rows),
         )
         stack.push_async_callback(loop.close)
         yield Home(asgi, services, driver, loop, closing, note)
@@ -148,6 +153,7 @@ async def serve(settings: Settings) -> None:
             credentials = settings.data_dir / "credentials.json"
             token = await access.ensure_token(home.services.store, clock, credentials, WORKSPACE)
             access.write_credentials(credentials, credential_values(base, token))
+            gc.freeze()  # what was imported and wired stays, so no later collection has to walk it
             home.loop.start()
             if home.note:
                 print(f"homeport: {home.note}", file=sys.stderr, flush=True)

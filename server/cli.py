@@ -26,8 +26,10 @@ def _credentials(data_dir: Path) -> dict[str, str]:
         raise click.ClickException(f"{data_dir} holds no credentials: start `homeport serve` once") from error
 
 
-def _ask(data_dir: Path, path: str, *, method: str = "GET", body: object = None, timeout_s: float = 5) -> Any:
-    """A request below /homeport with this data directory's token; with a body it is a POST."""
+def _open(
+    data_dir: Path, path: str, *, method: str = "GET", body: object = None, timeout_s: float = 5
+) -> Any:
+    """The answer to a request below /homeport with this data directory's token; with a body it is a POST."""
     import urllib.error
     import urllib.request
 
@@ -43,12 +45,16 @@ def _ask(data_dir: Path, path: str, *, method: str = "GET", body: object = None,
         },
     )
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-            return json.load(answer)
+        return urllib.request.urlopen(request, timeout=timeout_s)
     except urllib.error.HTTPError as error:
         raise click.ClickException(json.loads(error.read()).get("message", str(error))) from error
     except OSError as error:
         raise click.ClickException(f"no server answers at {base}; start one with `homeport serve`") from error
+
+
+def _ask(data_dir: Path, path: str, *, method: str = "GET", body: object = None) -> Any:
+    with _open(data_dir, path, method=method, body=body) as answer:
+        return json.load(answer)
 
 
 data_dir_option = click.option(
@@ -158,6 +164,24 @@ def why(data_dir: Path | None, name: str) -> None:
         click.echo(f"  {reason}")
 
 
+@main.command()
+@data_dir_option
+@click.argument("name")
+@click.option("--replica", help="Only this one's.")
+@click.option("-f", "--follow", is_flag=True, help="Until it ends.")
+def logs(data_dir: Path | None, name: str, replica: str | None, follow: bool) -> None:
+    """The log of a workload's latest run, by name or id."""
+    from urllib.parse import quote, urlencode
+
+    ask = urlencode({"follow": follow} | ({"replica": replica} if replica else {}))
+    day_s = 24 * 3600.0
+    path = f"logs/{quote(name, safe='')}?{ask}"
+    with _open(_data_dir(data_dir), path, timeout_s=day_s if follow else 60) as answer:
+        while piece := answer.read1(65536):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+
+
 @main.group()
 def reservation() -> None:
     """Keep nodes for those who name the reservation (`lep job create --with-reservation`)."""
@@ -189,8 +213,13 @@ def remove_reservation(data_dir: Path | None, name: str) -> None:
 def doctor(data_dir: Path | None) -> None:
     """What works on this machine, what is weaker, what to do."""
     from .doctor import examine
+    from .errors import HomeportError
+    from .settings import load_settings
 
-    findings = examine(_data_dir(data_dir))
+    try:
+        findings = examine(load_settings(data_dir=data_dir))
+    except HomeportError as error:
+        raise click.ClickException(str(error)) from error
     for finding in findings:
         click.echo(f"{'ok  ' if finding.is_ok else 'weak'}  {finding.what}")
         if finding.remedy:

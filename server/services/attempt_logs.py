@@ -84,6 +84,12 @@ async def _either(growth: asyncio.Event, closing: asyncio.Event, clock: Clock) -
             await asyncio.gather(*waits, return_exceptions=True)
 
 
+async def read_lines(sources: LogSources, attempts: Sequence[Attempt]) -> list[LogLine]:
+    """All of these attempts' lines so far; of those that have ended every one."""
+    await settle(sources, attempts)
+    return list_lines(sources, attempts, start_ns=0, end_ns=2**63, limit=2**31)
+
+
 def list_lines(
     sources: LogSources,
     attempts: Sequence[Attempt],

@@ -1,4 +1,4 @@
-"""/homeport/...: health, info, coverage and why."""
+"""/homeport/...: health, info, coverage, why, logs and reservations."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -6,13 +6,15 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
-from ...domain.workload import Phase
-from ...errors import HomeportError, Unauthorized
+from ...domain.runs import current_run
+from ...domain.workload import TERMINAL, Phase
+from ...errors import HomeportError, Invalid, NotFound, Unauthorized
 from ...reconcile.loop import ReconcileLoop
-from ...services import access, reservations, workloads
+from ...services import access, attempt_logs, reservations, workloads
+from ...services.attempt_logs import LogSources
 from ...services.context import Services
 
 
@@ -20,6 +22,7 @@ from ...services.context import Services
 class AdminContext:
     services: Services
     loop: ReconcileLoop
+    logs: LogSources
     runtime: str
     version: str
     operations: tuple[tuple[str, str, str, str | None], ...]  # area, method, path, test
@@ -50,8 +53,11 @@ Bearer = Annotated[access.Caller, Depends(bearer)]
 
 @router.get("/health")
 async def get_health(ctx: Context) -> Response:
-    reasons = list(ctx.loop.reasons)
-    return JSONResponse({"status": "degraded" if reasons else "ok", "reasons": reasons})
+    """503 only while the store cannot write; trouble with the runtime is a reason, not an outage."""
+    trouble = await ctx.services.store.trouble()
+    reasons = list(dict.fromkeys([trouble, *ctx.loop.reasons] if trouble else ctx.loop.reasons))
+    answer = {"status": "degraded" if reasons else "ok", "reasons": reasons}
+    return JSONResponse(answer | ({"message": trouble} if trouble else {}), 503 if trouble else 200)
 
 
 @router.get("/info")
@@ -104,7 +110,29 @@ async def explain(workload_id: str, ctx: Context, who: Bearer) -> Response:
     is_queued = found.phase in (Phase.QUEUED, Phase.RESTARTING)
     events = ctx.services.store.events_of(found.workload.id)
     reasons = list(refusal.reasons) if refusal and is_queued else [e.message for e in events[-1:]]
+    if found.phase not in TERMINAL:
+        reasons = [*ctx.loop.reasons, *reasons]
     return JSONResponse({"id": found.workload.id, "phase": found.phase.value, "reasons": reasons})
+
+
+@router.get("/logs/{name}")
+async def read_log(
+    name: str, ctx: Context, who: Bearer, replica: str | None = None, follow: bool = False
+) -> Response:
+    """The log of a workload's latest run as text; several replicas' lines by time, each with its replica."""
+    found = workloads.find_workload(ctx.services, who.workspace, name)
+    attempts = current_run(found.workload, ctx.services.store.attempts_of(found.workload.id))
+    latest = {a.replica_id: a for a in attempts if replica in (None, a.replica_id)}
+    if not latest and replica is not None:
+        raise NotFound("replica", replica)
+    if len(latest) > 1 and follow:
+        raise Invalid("replica", f"name one to follow it: {', '.join(sorted(latest))}")
+    if follow and latest:
+        log = attempt_logs.follow_log(ctx.logs, next(iter(latest.values())))
+        return StreamingResponse(log, media_type="text/plain; charset=utf-8")
+    lines = await attempt_logs.read_lines(ctx.logs, list(latest.values()))
+    text = "".join(f"[{x.replica_id}] {x.text}\n" if len(latest) > 1 else f"{x.text}\n" for x in lines)
+    return PlainTextResponse(text)
 
 
 class NewReservation(BaseModel):
