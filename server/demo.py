@@ -138,10 +138,16 @@ class _Demo:
         job = words[0]
         self._until("a replica", lambda: f"{job}-0-" in self._call("job", "replicas", "-i", job))
         log = self._step("Its log, live", "job", "log", "-i", job)
-        self._until("its end", lambda: '"state": "Completed"' in self._call("job", "get", "-i", job))
+        self._until("its end", lambda: self._has_completed(job))
         self._step("Its end", "job", "list")
         if missing := [i for i in (1, 2, 3) if f"hello from Homeport, line {i}" not in log]:
             raise DemoFailed(f"the log lacks line {missing[0]}")
+
+    def _has_completed(self, job: str) -> bool:
+        shown = self._call("job", "get", "-i", job)
+        if '"state": "Failed"' in shown:
+            raise DemoFailed(f"the job failed:\n{self._call('job', 'events', '-i', job)}")
+        return '"state": "Completed"' in shown
 
     def _step(self, what: str, *args: str) -> str:
         shown = ["***" if before == "-t" else arg for before, arg in zip(("", *args), args, strict=False)]
