@@ -135,23 +135,23 @@ class LogFiles:
             return
         with path.open("rb") as file:
             _seek(file, start_ns)
-            at_ns, parts, is_first = 0, list[bytes](), True
+            # The bisection may have landed in the middle of a line that began before the span.
+            is_tail = bool(start_ns) and self._continues(path, start_ns)
+            at_ns, parts = 0, list[bytes]()
             for line in file:
                 if not line.endswith(b"\n"):
                     break
-                is_open = line[NS_DIGITS : NS_DIGITS + 1] == b"+"
                 if not parts:
                     at_ns = int(line[:NS_DIGITS])
                     if at_ns >= end_ns:
                         return
                 parts.append(line[NS_DIGITS + 1 : -1])
-                if is_open:
+                if line[NS_DIGITS : NS_DIGITS + 1] == b"+":
                     continue
-                # The bisection may have landed in the middle of a line that began before the span.
-                if not (is_first and start_ns and self._continues(path, start_ns)):
+                if not is_tail:
                     yield at_ns, b"".join(parts)
-                parts, is_first = [], False
-            if parts:
+                parts, is_tail = [], False
+            if parts and not is_tail:
                 yield at_ns, b"".join(parts)
 
     def _continues(self, path: Path, start_ns: int) -> bool:
