@@ -2,11 +2,12 @@
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
+CLIENTS := 0.47.1 0.27.3 0.26.4
 LEP_VENV := .venv-lepton-0.47.1
 export HOMEPORT_LEP := $(CURDIR)/$(LEP_VENV)/bin/lep
 
-.PHONY: demo test check venv clients clean
-demo: venv clients
+.PHONY: demo test check venv lep clients clean
+demo: venv lep
 	$(BIN)/homeport demo
 
 test: venv clients
@@ -20,7 +21,8 @@ check: venv
 	$(BIN)/lint-imports
 
 venv: .venv/.stamp
-clients: $(LEP_VENV)/.stamp
+lep: $(LEP_VENV)/.stamp
+clients: $(CLIENTS:%=.venv-lepton-%/.stamp)
 
 .venv/.stamp: requirements.lock pyproject.toml
 ifneq ($(UV),)
@@ -34,13 +36,14 @@ else
 endif
 	touch $@
 
-$(LEP_VENV)/.stamp: tests/clients/leptonai-0.47.1.txt
+# Each file is `pip freeze` of an environment that had nothing but that client.
+.venv-lepton-%/.stamp: tests/clients/leptonai-%.txt
 ifneq ($(UV),)
-	$(UV) venv -q --allow-existing --python $(PYTHON) $(LEP_VENV)
-	$(UV) pip install -q --python $(LEP_VENV)/bin/python -r $<
+	$(UV) venv -q --allow-existing --python $(PYTHON) $(@D)
+	$(UV) pip install -q --python $(@D)/bin/python -r $<
 else
-	$(PYTHON) -m venv $(LEP_VENV)
-	$(LEP_VENV)/bin/python -m pip install -q -r $<
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r $<
 endif
 	touch $@
 

@@ -108,6 +108,7 @@ class Observed:
         started_at_ms, finished_at_ms: Unix milliseconds, None where it has not happened.
         error: the engine's own words where a start failed, else "".
         ports: the published ones, with the host's port.
+        address: IP address at which this host reaches its ports while it runs, else "".
     """
 
     handle: Handle
@@ -122,6 +123,7 @@ class Observed:
     finished_at_ms: int | None = None
     error: str = ""
     ports: tuple[Port, ...] = ()
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

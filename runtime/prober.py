@@ -18,6 +18,13 @@ class Prober(Protocol):
         ...
 
 
+class SimulatedProber:
+    """For containers of which nothing runs: what is up is well."""
+
+    async def probe(self, handler: Handler, host: str, timeout_s: float) -> tuple[ProbeResult, str]:
+        return ProbeResult.SUCCESS, f"port {handler.port} is simulated"
+
+
 class NetworkProber:
     """HTTP GET and TCP connect. Whatever goes wrong on our own side is UNKNOWN, never a failure."""
 

@@ -36,7 +36,7 @@ class TcpConnect:
     port: int
 
 
-Handler = HttpGet | TcpConnect
+Handler = TcpConnect | HttpGet
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from .. import __version__
 from ..runtime.clock import Clock, SystemClock
 from ..runtime.driver import Driver
+from ..runtime.prober import NetworkProber, SimulatedProber
 from .api.admin.routes import AdminContext
 from .api.admin.routes import make_app as make_admin
 from .api.lepton import errors as lepton_errors
@@ -26,7 +27,7 @@ from .api.lepton import routes as lepton_routes
 from .api.lepton.context import LeptonContext
 from .api.lepton.operations import OPERATIONS
 from .api.lepton.rendered import RenderedJobs
-from .api.lepton.translate.jobs import job_environment
+from .api.lepton.translate.deployments import environment
 from .api.middleware import CleanPath, GuardBrowsers, LimitBody
 from .crashpoints import CrashPoints
 from .domain.volumes import HostFolders
@@ -127,9 +128,10 @@ async def open_home(settings: Settings, clock: Clock, driver: Driver | None = No
         services = Services(store, clock, nodes, woken.set, folders, SecretBox(settings.data_dir, passphrase))
         if locked := secret_service.check_key(services):
             log.warning("%s", locked)
+        prober = SimulatedProber() if driver.kind == "simulated" else NetworkProber()
         machine = Machine(
-            store, driver, clock, nodes, instance, files, CrashPoints(clock, settings.crash_at),
-            job_environment,
+            store, driver, prober, clock, nodes, instance, files, CrashPoints(clock, settings.crash_at),
+            environment,
             lambda workload: secret_service.environment(services, workload),
             lambda workload, attempt: volumes.mounts_of(services, workload, attempt),
         )  # fmt: skip
@@ -138,7 +140,9 @@ async def open_home(settings: Settings, clock: Clock, driver: Driver | None = No
         rows = tuple((o.area, o.method, o.path, o.test) for o in OPERATIONS)
         asgi = make_asgi(
             settings,
-            LeptonContext(services, logs, RenderedJobs(store), __version__, created_at_ms),
+            LeptonContext(
+                services, logs, RenderedJobs(store), lambda: "", loop.refusal, __version__, created_at_ms
+            ),
             AdminContext(services, loop, logs, driver.kind, __version__, rows),
         )
         stack.push_async_callback(loop.close)
@@ -154,6 +158,7 @@ async def serve(settings: Settings) -> None:
             token = await access.ensure_token(home.services.store, clock, credentials, WORKSPACE)
             access.write_credentials(credentials, credential_values(base, token))
             gc.freeze()  # what was imported and wired stays, so no later collection has to walk it
+            gc.enable()  # see cli.serve
             home.loop.start()
             if home.note:
                 print(f"homeport: {home.note}", file=sys.stderr, flush=True)

@@ -2,9 +2,37 @@
 
 import os
 import signal
-from collections import Counter
+from enum import StrEnum
 
 from ..runtime.clock import Clock
+from .errors import Invalid
+
+
+class CrashPoint(StrEnum):
+    """All there are, in the order of a job's life; tests/fault/test_sweep.py dies at each of them."""
+
+    PENDING = "pass.pending"  # a job was acknowledged, nothing is decided yet
+    PLACED = "placement.committed"
+    LAUNCH = "launch.begin"
+    LAUNCHED = "launch.started"
+    OBSERVED = "observation.committed"
+    STOP = "stop.begin"
+    STOPPED = "stop.done"
+    SEALED = "log.sealed"
+    REMOVED = "container.removed"
+    GROUP_REMOVED = "group.removed"
+    ARCHIVE = "archive.begin"
+    ARCHIVED = "archive.committed"
+
+
+def parse_crash_at(text: str) -> tuple[CrashPoint, int]:
+    """Raises Invalid for what is no crash point, or no count."""
+    name, _, count = text.partition(":")
+    if name not in list(CrashPoint):
+        raise Invalid("HOMEPORT_CRASH_AT", f"no crash point {name!r}; there are {', '.join(CrashPoint)}")
+    if not (count or "1").isdecimal() or (at := int(count or 1)) < 1:
+        raise Invalid("HOMEPORT_CRASH_AT", f"{count!r} is no count; for example {name}:1")
+    return CrashPoint(name), at
 
 
 class CrashPoints:
@@ -12,14 +40,12 @@ class CrashPoints:
 
     def __init__(self, clock: Clock, crash_at: str | None) -> None:
         self._clock = clock
-        name, _, count = (crash_at or "").partition(":")
-        self._name, self._at = name, int(count or 1)
-        self._seen: Counter[str] = Counter()
+        self._point, self._left = parse_crash_at(crash_at) if crash_at else (None, 0)
 
-    async def reach(self, name: str) -> None:
-        if name != self._name:
+    async def reach(self, point: CrashPoint) -> None:
+        if point is not self._point:
             return
-        self._seen[name] += 1
-        if self._seen[name] == self._at:
+        self._left -= 1
+        if self._left == 0:
             await self._clock.sleep(0.3)  # answers that are already due get out first
             os.kill(os.getpid(), signal.SIGKILL)

@@ -44,6 +44,12 @@ class NotImplementedYet(HomeportError):
         self.what = what
 
 
+class StoreUnavailable(HomeportError):
+    """The store cannot write now; nothing of the request was kept, and it may be made again."""
+
+    code, status = "store_unavailable", 503
+
+
 class StoreRefused(HomeportError):
     """The data directory cannot be used as it is; the message names the remedy."""
 

@@ -3,6 +3,8 @@
 import logging
 import platform
 
+from sqlmodel import Session
+
 from ..runtime import inventory
 from ..runtime.clock import Clock
 from ..runtime.driver import Driver
@@ -10,6 +12,8 @@ from ..runtime.errors import RuntimeUnavailable
 from .domain.inventory import HostNode, NodeGpu
 from .errors import Invalid
 from .settings import Settings
+from .store.store import Store
+from .store.tables import SettingRow
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +49,28 @@ async def choose_driver(settings: Settings, instance: str, clock: Clock) -> tupl
 
     note = "process runtime: no images, no isolation, limits are not enforced" + (f" ({why})" if why else "")
     return ProcessDriver(instance, clock, settings.data_dir / "processes"), note
+
+
+def stay_on_runtime(settings: Settings, store: Store) -> Settings:
+    """What is under way is looked for on the runtime that has it, also while that does not answer."""
+    before = store.setting("runtime")
+    if before in (None, settings.runtime) or not store.reads.live_attempts():
+        return settings
+    if settings.runtime != "auto":
+        raise Invalid(
+            "--runtime",
+            f"jobs of {settings.data_dir} are under way on the {before} runtime; "
+            "start with it and stop them first, or use another --data-dir",
+        )
+    return settings.model_copy(update={"runtime": before})
+
+
+async def remember_runtime(store: Store, kind: str) -> None:
+    def remember(session: Session) -> None:
+        session.merge(SettingRow(name="runtime", value=kind))
+
+    if store.setting("runtime") != kind:
+        await store.write(remember)
 
 
 def local_node(settings: Settings) -> HostNode:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from .crashpoints import parse_crash_at
 from .errors import Invalid
 
 # Read by other parts (tests, demo, the process runtime's workloads), not settings of the server.
@@ -53,6 +54,8 @@ def load_settings(**flags: object) -> Settings:
     settings = Settings(**given)  # pyright: ignore[reportArgumentType]
     if settings.crash_at and not settings.testing:
         raise Invalid("HOMEPORT_CRASH_AT", "is honoured only with HOMEPORT_TESTING=1")
+    if settings.crash_at:
+        parse_crash_at(settings.crash_at)
     for path in settings.allow_host_path:
         if not path.is_absolute():
             raise Invalid("--allow-host-path", f"{str(path)!r} is not absolute; begin it with '/'")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sdk import Sdk, open_sdk
+from tests.sdk import OLDER, VERSIONS, Sdk, open_sdk
 from tests.world import World, world
 
 RUNTIMES = [pytest.param("docker", marks=pytest.mark.docker), "process"]
@@ -26,6 +26,14 @@ def process_home(tmp_path: Path) -> Generator[World]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
+    """One server for a module's tests that leave nothing behind which another would see."""
+    with world(tmp_path_factory.mktemp("shared"), "process") as made:
+        made.start()
+        yield made
+
+
 @pytest.fixture
 def docker_home(tmp_path: Path) -> Generator[World]:
     """For what only a container can show; the test is marked `docker`."""
@@ -38,4 +46,18 @@ def docker_home(tmp_path: Path) -> Generator[World]:
 def sdk() -> Generator[Sdk]:
     """leptonai 0.47.1."""
     with open_sdk("0.47.1") as made:
+        yield made
+
+
+@pytest.fixture(scope="session", params=OLDER)
+def older_sdk(request: pytest.FixtureRequest) -> Generator[Sdk]:
+    """The clients that are older than `sdk`, each of them."""
+    with open_sdk(request.param) as made:
+        yield made
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def any_sdk(request: pytest.FixtureRequest) -> Generator[Sdk]:
+    """Each client."""
+    with open_sdk(request.param) as made:
         yield made

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,10 @@ from tests.world import World
 REPL = Path(__file__).parent / "clients" / "repl.py"
 
 
+OLDER = ("0.27.3", "0.26.4")
+VERSIONS = ("0.47.1", *OLDER)
+
+
 class SdkError(Exception):
     """What the SDK raised, by name and text."""
 
@@ -20,14 +25,21 @@ class SdkError(Exception):
 class Sdk:
     """One process of one client version; every call says which server it goes to."""
 
-    def __init__(self, python: Path) -> None:
+    def __init__(self, version: str, cache: Path) -> None:
+        self.version = version
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("LEPTON_", "PYTHON"))}
+        clean["LEPTON_CACHE_DIR"] = str(cache)  # the user's own login is not looked at
+        python = environment(version) / "bin" / "python"
         self._process = subprocess.Popen(
             [str(python), str(REPL)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean
         )
 
     def run(self, home: World, code: str, **values: Any) -> Any:
-        """Executes `code` with `client` and the SDK's types in scope; the answer is what `result` is then."""
+        """
+        Executes `code`; the answer is what `result` is then.
+
+        In scope: `client` of the SDK's own generation, `cli_client` on which its CLI is built, and its types.
+        """
         ask = {
             "url": home.values["LEPTON_WORKSPACE_URL"], "token": home.values["LEPTON_WORKSPACE_TOKEN"],
             "code": code, "values": values,
@@ -78,8 +90,9 @@ def environment(version: str) -> Path:
 
 @contextmanager
 def open_sdk(version: str) -> Generator[Sdk]:
-    made = Sdk(environment(version) / "bin" / "python")
-    try:
-        yield made
-    finally:
-        made.close()
+    with tempfile.TemporaryDirectory() as cache:
+        made = Sdk(version, Path(cache))
+        try:
+            yield made
+        finally:
+            made.close()

@@ -9,6 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,14 +29,14 @@ DEADLINE_S = 40
 LEP = Path(__file__).parents[1] / ".venv-lepton-0.47.1" / "bin" / "lep"
 
 
-def eventually(what: str, look: Callable[[], Any]) -> Any:
+def eventually(what: str, look: Callable[[], Any], *, within_s: float = DEADLINE_S) -> Any:
     """The first truthy answer of `look`, or a failure that names what was awaited."""
-    end = time.monotonic() + DEADLINE_S
+    end = time.monotonic() + within_s
     while time.monotonic() < end:
         if answer := look():
             return answer
         time.sleep(0.05)
-    pytest.fail(f"not within {DEADLINE_S} s: {what}")
+    pytest.fail(f"not within {within_s} s: {what}")
 
 
 def require_docker() -> Any:
@@ -58,18 +60,24 @@ class World:
     engine: Any = None
     server: subprocess.Popen[str] | None = None
     values: dict[str, str] = field(default_factory=dict)
+    lep_path: str = field(default_factory=lambda: os.environ.get("HOMEPORT_LEP", str(LEP)))
 
     def start(self, args: Sequence[str] = (), **env: str) -> None:
-        argv = [sys.executable, "-m", "homeport", "serve", "--port", "0", "--gpus", "2xH100-80GB"]
-        argv += ["--data-dir", str(self.data_dir), "--runtime", self.runtime, *args]
-        with (self.data_dir.parent / "server.log").open("ab") as log:
-            self.server = subprocess.Popen(
-                argv, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | env
-            )
+        argv = ["serve", "--port", "0", "--gpus", "2xH100-80GB", "--data-dir", str(self.data_dir)]
+        log = self.data_dir.parent / "server.log"
+        self.server = self.spawn([*argv, "--runtime", self.runtime, *args], os.environ | env, log)
         assert self.server.stdout is not None
         line = self.server.stdout.readline()
-        assert line.startswith("homeport ready"), (self.data_dir.parent / "server.log").read_text()
+        assert line.startswith("homeport ready"), log.read_text()
         self.values = json.loads((self.data_dir / "credentials.json").read_text())
+
+    def spawn(self, argv: Sequence[str], env: dict[str, str], log: Path) -> Any:
+        """A `homeport` process, with Popen's methods."""
+        with log.open("ab") as errors:
+            return subprocess.Popen(
+                [sys.executable, "-m", "homeport", *argv],
+                stdout=subprocess.PIPE, stderr=errors, text=True, env=env,
+            )  # fmt: skip
 
     def kill(self) -> None:
         assert self.server is not None
@@ -90,7 +98,7 @@ class World:
         return clean | {"LEPTON_CACHE_DIR": str(cache), "COLUMNS": "200", "NO_COLOR": "1"}
 
     def lep(self, *args: str, ok: bool = True, stdin: str = "") -> str:
-        argv = [os.environ.get("HOMEPORT_LEP", str(LEP)), *args]
+        argv = [self.lep_path, *args]
         done = subprocess.run(
             argv, env=self.client_env(), capture_output=True, text=True, timeout=90, input=stdin
         )
@@ -123,17 +131,34 @@ class World:
     def containers(self) -> list[str]:
         """Names of what exists on the machine for this data directory."""
         if self.engine is not None:
-            rows = self.engine.containers(all=True, filters={"label": "homeport.instance"})
-            return [n["Names"][0] for n in rows if self._instance() in n["Names"][0]]
+            rows = self.engine.containers(all=True, filters={"label": f"homeport.instance={self.instance()}"})
+            return [row["Names"][0].lstrip("/") for row in rows]
+        if self.runtime == "simulated":
+            last = {record["name"]: record["op"] for record in self.journal()}
+            return [name for name, op in last.items() if op in ("create", "stop")]
         return [p.name for p in (self.data_dir / "processes").glob("hp-*")]
+
+    def journal(self) -> list[dict[str, Any]]:
+        """What the simulated machine did, oldest first."""
+        path = self.data_dir / "simulated.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def networks(self, job: str) -> list[str]:
         if self.engine is None:
             return []
-        wanted = f"homeport-{self._instance()}-{job}"
+        wanted = f"homeport-{self.instance()}-{job}"
         return [n["Name"] for n in self.engine.networks() if n["Name"] == wanted]
 
-    def _instance(self) -> str:
+    def health(self) -> tuple[int, list[str]]:
+        """The status of the answer, and the reasons in it."""
+        base = self.values["LEPTON_WORKSPACE_URL"].partition("/api/")[0]
+        try:
+            with urllib.request.urlopen(f"{base}/homeport/health", timeout=30) as answer:
+                return answer.status, json.load(answer)["reasons"]
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())["reasons"]
+
+    def instance(self) -> str:
         with contextlib.closing(sqlite3.connect(self.data_dir / "homeport.db")) as database:
             return database.execute("SELECT value FROM setting WHERE name = 'instance'").fetchone()[0]
 
@@ -145,17 +170,19 @@ class World:
 
     async def _purge(self) -> None:
         if self.engine is not None:
-            driver = DockerDriver(self._instance(), SystemClock())
+            driver = DockerDriver(self.instance(), SystemClock())
+        elif self.runtime == "simulated":
+            return
         else:
-            driver = ProcessDriver(self._instance(), SystemClock(), self.data_dir / "processes")
+            driver = ProcessDriver(self.instance(), SystemClock(), self.data_dir / "processes")
         await driver.purge()
         await driver.close()
 
 
 @contextlib.contextmanager
-def world(tmp_path: Path, runtime: str) -> Generator[World]:
+def world(tmp_path: Path, runtime: str, make: Callable[..., World] = World) -> Generator[World]:
     engine = require_docker() if runtime == "docker" else None
-    made = World(tmp_path / "data", runtime, bash_image(engine) if engine else "any:1", engine)
+    made = make(tmp_path / "data", runtime, bash_image(engine) if engine else "any:1", engine)
     made.data_dir.mkdir()
     try:
         yield made

@@ -21,7 +21,7 @@ from .docker_engine import BROKEN, Engine, unavailable
 from .docker_gpus import GpuRequest, gpu_refusal, gpu_requests, is_gpu_refusal
 from .docker_mounts import Mounts
 from .docker_network import GROUP_LABEL, Networks
-from .docker_observed import Ends, is_ours, observed
+from .docker_observed import KILLED, Ends, is_ours, observed
 from .docker_streams import EventStream, LogStream, PullStream
 from .streams import from_thread
 
@@ -272,16 +272,19 @@ class DockerDriver:
         kept: dict[tuple[str, str], Observed] = {}
         for row in filter(is_ours, rows):
             container, end = row["Id"], told.get(row["Id"])
-            # A row whose end was told of is behind, but an inspect waits for the engine to have noted it.
-            state = row["State"] if end is None else "exited"
+            state = row["State"] if end is None else "exited"  # a row whose end was told of is behind
             seen = self._inspected.get((container, state))
+            if seen is None and end is not None and end.exit_code != KILLED:
+                # An inspect would wait until the engine has cleaned up; it would only tell more of an OOM.
+                seen = self._inspected.get((container, "running"))
             if seen is None:
                 try:
                     seen = observed(self._engine.quick.inspect_container(container))
                 except NotFound:
                     continue
-            if seen.state.value == state:
-                kept[(container, state)] = self._inspected[(container, state)] = seen
+            if seen.state.value in (state, "running"):
+                key = (container, seen.state.value)
+                kept[key] = self._inspected[key] = seen
             found.append(self._ends.correct(seen, end))
         self._inspected = kept
         self._ends.settle(told, {row["Id"]: row["State"] for row in rows})

@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import APIError, DockerException, create_api_error_from_http_exception
 from docker.types import CancellableStream
 from docker.utils import kwargs_from_env
-from requests import HTTPError, Response
+from requests import HTTPError, Request, Response
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError as ConnectionBroke
 
@@ -28,7 +29,7 @@ API_VERSION = "1.41"  # what Docker 20.10 speaks; newer engines may ask for more
 PING_S, QUICK_S, LONG_S, PULL_S = 3, 4, 60, 600
 LIMIT_S = {"ping": 4.5}  # with the wait for a thread of the pool
 # Everything a dead, hanging or restarting engine makes the SDK raise.
-BROKEN = (DockerException, RequestException, ConnectionBroke, OSError)
+BROKEN = (DockerException, RequestException, ConnectionBroke, HTTPException, OSError)
 
 
 class Engine:
@@ -120,7 +121,6 @@ class Engine:
         path: str,
         *,
         read_s: float | None,
-        headers: dict[str, str] | None = None,
         **params: Any,
     ) -> Response:
         """A response to read from; `read_s` is the patience between two bytes, None waits for ever."""
@@ -129,7 +129,6 @@ class Engine:
             method,
             f"{api.base_url}/v{api.api_version}{path}",
             params=params,
-            headers=headers,
             stream=True,
             timeout=(QUICK_S, read_s),
         )
@@ -139,6 +138,20 @@ class Engine:
             with contextlib.closing(response):
                 raise create_api_error_from_http_exception(error) from error
         return response
+
+    def connect(self, *, read_s: float) -> HTTPConnection:
+        """A connection of its own, by whatever way the SDK reaches the engine; closing its socket ends it."""
+        api = self.slow
+        request = Request("GET", f"{api.base_url}/").prepare()
+        adapter = api.get_adapter(request.url)
+        pool = adapter.get_connection_with_tls_context(request, api.verify, cert=api.cert)
+        dialled = pool._new_conn()
+        dialled.timeout = QUICK_S
+        dialled.connect()
+        dialled.sock.settimeout(read_s)
+        connection = HTTPConnection("localhost")
+        connection.sock = dialled.sock  # urllib3's own would read an answer whole
+        return connection
 
 
 def unavailable(error: BaseException) -> RuntimeUnavailable:

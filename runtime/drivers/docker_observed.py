@@ -44,7 +44,13 @@ def observed(inspected: Mapping[str, Any]) -> Observed:
         finished_at_ms=_ms(state["FinishedAt"]) if seen is ContainerState.EXITED else None,
         error=state.get("Error") or "",
         ports=_ports(inspected) if seen is ContainerState.RUNNING else (),
+        address=_address(inspected) if seen is ContainerState.RUNNING else "",
     )
+
+
+def _address(inspected: Mapping[str, Any]) -> str:
+    networks: Mapping[str, Any] = inspected["NetworkSettings"].get("Networks") or {}
+    return next((n["IPAddress"] for n in networks.values() if n.get("IPAddress")), "")
 
 
 def _ports(inspected: Mapping[str, Any]) -> tuple[Port, ...]:
@@ -124,6 +130,7 @@ class Ends:
                 exit_code=end.exit_code,
                 finished_at_ms=end.at_ns // 1_000_000,
                 ports=(),
+                address="",
             )
         with self._lock:
             was_oom = seen.handle.id in self._ooms

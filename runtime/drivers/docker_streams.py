@@ -1,15 +1,18 @@
 """What the engine streams: a container's log, events, the progress of a pull. Read by threads."""
 
 import contextlib
+import json
+import socket
 import struct
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from docker import auth
+from docker.errors import APIError, ImageNotFound
 from docker.utils import parse_repository_tag
 from docker.utils.json_stream import json_stream
 from requests import Response
@@ -165,26 +168,42 @@ class EventStream:
 
 
 class PullStream:
-    """Progress of a pull, as the engine words it. Closing it makes the engine give up."""
+    """
+    Progress of a pull, as the engine words it. Closing it makes the engine give up.
+
+    The engine sends no headers until the registry has answered it, so the request is made on a
+    connection that can be closed before them; the SDK's own could only be left to its timeout.
+    """
 
     def __init__(self, engine: Engine, image: str) -> None:
         repository, tag = parse_repository_tag(image)
         registry, _ = auth.resolve_repository_name(repository)
         header = auth.get_config_header(engine.slow, registry)
-        self._response: Response = engine.open(
-            "POST",
-            "/images/create",
-            read_s=PULL_S,
-            headers={"X-Registry-Auth": header.decode()} if header else None,
-            fromImage=repository,
-            tag=tag or "latest",
-        )
+        query = urlencode({"fromImage": repository, "tag": tag or "latest"})
+        self._path = f"/v{engine.slow.api_version}/images/create?{query}"
+        self._headers = {"X-Registry-Auth": header.decode()} if header else {}
+        self._connection = engine.connect(read_s=PULL_S)
 
     def __iter__(self) -> Iterator[Sequence[dict[str, Any]]]:
-        with contextlib.closing(self._response):
-            lines: Any = json_stream(self._response.raw.stream(READ_BYTES, decode_content=False))
+        with contextlib.closing(self._connection) as connection:
+            connection.request("POST", self._path, headers=self._headers)
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise _refusal(response.status, response.read())
+            chunks: Any = iter(response.read1, b"")
+            lines: Any = json_stream(chunks)
             for line in lines:
                 yield [line]
 
     def close(self) -> None:
-        close_response(self._response)
+        if (opened := self._connection.sock) is not None:
+            with contextlib.suppress(OSError):  # the engine closed it at this moment
+                opened.shutdown(socket.SHUT_RDWR)
+
+
+def _refusal(status: int, body: bytes) -> APIError:
+    try:
+        text = str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        text = body.decode(errors="replace")
+    return ImageNotFound(text, explanation=text) if status == 404 else APIError(text, explanation=text)

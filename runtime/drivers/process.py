@@ -225,6 +225,7 @@ class ProcessDriver:
             started_at_ms=state.get("started_at_ms"),
             finished_at_ms=state.get("finished_at_ms"),
             error=state.get("error", ""),
+            address="127.0.0.1" if seen is ContainerState.RUNNING else "",
             # The command listens on the host itself, so no other number can lead to it.
             ports=tuple(
                 Port(p.container_port, p.protocol, p.container_port) for p in ports if p.host_port is not None

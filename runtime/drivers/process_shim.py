@@ -69,10 +69,12 @@ def read_state(folder: Path) -> dict[str, Any]:
 def bury(folder: Path, now_ms: int) -> dict[str, Any]:
     """The state of a command whose supervisor was killed: what is left of it is killed too."""
     lock = _try_lock(folder, os.O_RDWR, fcntl.LOCK_EX)
-    state = read_state(folder)
-    if lock is None or lock < 0 or not state or "exit_code" in state:
-        return state
+    if lock is None or lock < 0:
+        return read_state(folder)
     try:
+        state = read_state(folder)
+        if not state or "exit_code" in state:
+            return state
         leader = _started_ticks(state["child_pid"])
         # A number that another process bears by now names no group of ours.
         if state.get("boot") == _boot() and leader in (None, state.get("child_ticks")):

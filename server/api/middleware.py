@@ -19,9 +19,10 @@ class CleanPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            path = re.sub("/{2,}", "/", scope["path"])
-            scope = {**scope, "path": path.rstrip("/") or "/"}
-            scope["raw_path"] = scope["path"].encode()
+            path = scope["path"]
+            if path.endswith("/") or "//" in path:
+                path = re.sub("/{2,}", "/", path).rstrip("/") or "/"
+                scope = {**scope, "path": path, "raw_path": path.encode()}
         await self._app(scope, receive, send)
 
 
@@ -69,11 +70,12 @@ class GuardBrowsers:
         await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> str | None:
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        scheme, _, token = headers.get("authorization", "").partition(" ")
+        raw: dict[bytes, bytes] = dict(scope["headers"])
+        scheme, _, token = raw.get(b"authorization", b"").decode("latin-1").partition(" ")
         if scheme.lower() == "bearer" and self._is_token(token.strip()):
             return None
-        for name, value in (("Host", f"//{headers.get('host', '')}"), ("Origin", headers.get("origin"))):
+        host, origin = (raw[n].decode("latin-1") if n in raw else None for n in (b"host", b"origin"))
+        for name, value in (("Host", f"//{host or ''}"), ("Origin", origin)):
             if value is not None and urlsplit(value).hostname not in self._hosts:
                 return f"{name} {value.lstrip('/')!r} is not a name of this server; --allow-host adds one"
         return None

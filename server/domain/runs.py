@@ -92,8 +92,8 @@ def phase_of(workload: Workload, attempts: Sequence[Attempt]) -> Phase:
         return Phase.STOPPING if has_live else Phase.STOPPED
     if not workload.is_due:
         return Phase.AWAITING
-    if any(a.state is AttemptState.RUNNING for a in run):
-        return Phase.RUNNING
+    if running := [a for a in run if a.state is AttemptState.RUNNING]:
+        return Phase.UNKNOWN if any(a.is_unseen for a in running) else Phase.RUNNING
     if run and not has_live and failures_of(run):
         return Phase.PENDING_RETRY
     if workload.runs_failed or failures_of(run):
@@ -184,6 +184,15 @@ def advance(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Adv
         message = f"the run has failed; the next of {left} more begins in {pause_ms // 1000} s"
         return Advance(replace(workload, retry_at_ms=now_ms + pause_ms), "PendingRetry", message, True)
     return None
+
+
+def unwanted(workload: Workload, attempt: Attempt, has_failed: bool) -> str:
+    """Why a live attempt must end, or ""."""
+    if not workload.is_wanted:
+        return "stopped by request"
+    if has_failed:
+        return "another worker has failed and has no retry left"
+    return "" if attempt.number >= workload.first_attempt else "a new run has begun"
 
 
 def begun_anew(workload: Workload, attempts: Sequence[Attempt]) -> Workload:

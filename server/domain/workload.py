@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from ...runtime.probes import ProbeState
+from .serving import Serving
 from .volumes import MountRequest
 
 
@@ -13,6 +15,9 @@ class Phase(Enum):
     QUEUED = "queued"
     STARTING = "starting"
     RUNNING = "running"
+    UNKNOWN = "unknown"  # it ran when the runtime was last able to say
+    READY = "ready"  # serves with all its replicas
+    NOT_READY = "not_ready"  # serves, or should, with fewer
     PENDING_RETRY = "pending_retry"  # a run has failed, the next one waits for its time
     RESTARTING = "restarting"  # a further run is queued or starting
     COMPLETED = "completed"
@@ -44,6 +49,8 @@ class WorkloadSpec:
         worker_retries: further attempts that each replica has after a failure.
         run_retries: times that all of it begins anew when a replica has none left.
         start_at_ms: not before this time. ttl_s: how long it stays after its end.
+        serving: set for what runs until it is stopped; completions, retries and
+            times mean nothing then.
         extras: fields of the client's request that Homeport does not act on;
             kept to be given back as they came.
     """
@@ -72,6 +79,7 @@ class WorkloadSpec:
     start_at_ms: int | None = None
     ttl_s: int | None = None
     is_stopped: bool = False
+    serving: Serving | None = None
     extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -99,6 +107,7 @@ class Workload:
         runs_failed: runs that failed since it was last started by hand.
         retry_at_ms: when the next run begins after a failed one.
         is_due: False until its start time has come.
+        major, minor: its semantic version; replicas are replaced when major grows.
         archived_at_ms: set once everything it had on the machine is gone.
     """
 
@@ -116,6 +125,8 @@ class Workload:
     history: tuple[Run, ...] = ()
     is_due: bool = True
     is_deleting: bool = False
+    major: int = 1
+    minor: int = 0
     archived_at_ms: int | None = None
 
     @property
@@ -131,7 +142,15 @@ class AttemptState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One container run of one replica. `number` is its fencing number."""
+    """
+    One container run of one replica.
+
+    Args:
+        number: its fencing number.
+        is_unseen: it was running when the runtime stopped answering.
+        readiness, liveness: as last reached; None before the first, and where nothing is probed.
+        is_approved: somebody has approved of it (homeport approve).
+    """
 
     replica_id: str
     number: int
@@ -151,6 +170,10 @@ class Attempt:
     finished_at_ms: int | None = None
     next_try_ms: int = 0
     failures: int = 0
+    is_unseen: bool = False
+    readiness: ProbeState | None = None
+    liveness: ProbeState | None = None
+    is_approved: bool = False
 
     @property
     def key(self) -> tuple[str, int]:

@@ -7,6 +7,7 @@ from ...runtime.clock import Clock
 from ...runtime.driver import Driver
 from ...runtime.errors import DriverError, ImagePullFailed
 from ...runtime.model import ContainerSpec, Mount, Port
+from ...runtime.prober import Prober
 from ..crashpoints import CrashPoints
 from ..domain.inventory import HostNode
 from ..domain.workload import Attempt, AttemptState, Workload
@@ -33,6 +34,7 @@ class Machine:
 
     store: Store
     driver: Driver
+    prober: Prober
     clock: Clock
     nodes: tuple[HostNode, ...]
     instance: str

@@ -9,26 +9,33 @@ from dataclasses import replace
 from sqlmodel import Session
 
 from ...runtime.errors import DriverError, RuntimeUnavailable
-from ...runtime.model import ContainerState, Handle, Observed
+from ...runtime.model import ContainerSpec, ContainerState, Handle, Observed
 from ...scheduler.model import Placement, Unplaced
 from ...scheduler.plan import plan
 from .. import snapshot
+from ..crashpoints import CrashPoint
+from ..domain.lifecycle import needed, next_try_ms
 from ..domain.reservations import reserved_nodes
-from ..domain.runs import needed, next_try_ms
 from ..domain.workload import Attempt, Workload
+from ..errors import StoreUnavailable
 from ..snapshot import Ask
+from ..store.log_files import Key
 from ..store.reservations import list_reservations
 from ..store.writes import add_event, load_attempts, load_workload, save_attempt, save_workload
 from .launches import Machine, container_spec, failed_launch, group_of
 from .log_pumps import LogPumps
-from .replicas import Action, Archive, Change, Launch, Record, Remove, Stop, diff
+from .probing import Probing
+from .replicas import Action, Archive, Change, Launch, Record, Remove, Stop, diff, unseen
 from .tasks import KeyedTasks
 
 log = logging.getLogger(__name__)
 IDLE_S = 30.0
 RETRY_S = 1.0
 FAILED_PASS_S = 5.0
+LONG_PASS_S, LONGEST_REST_S = 0.1, 1.0
 STOP_GRACE_S = 30.0
+BLIND_PASSES = 2
+HEARTBEAT_S = 3.0
 
 
 class ReconcileLoop:
@@ -41,8 +48,11 @@ class ReconcileLoop:
         self._m, self._woken = machine, woken
         self._tasks = KeyedTasks(machine.clock, self.poke)
         self._pumps = LogPumps(machine.driver, machine.logs, machine.clock, self.poke)
+        self._probing = Probing(machine.prober, machine.store, machine.clock, self.poke)
         self._launches = asyncio.Semaphore(os.cpu_count() or 1)
         self._owned: list[asyncio.Task[None]] = []
+        self._pulling: set[Key] = set()  # launches that wait for their image
+        self._blind_passes = 0
         self._groups: set[str] | None = None  # networks that exist; None before the first look
         self.reasons: list[str] = []
         self.unplaced: dict[str, Unplaced] = {}
@@ -50,8 +60,13 @@ class ReconcileLoop:
     def poke(self) -> None:
         self._woken.set()
 
+    def refusal(self, workload_id: str) -> Sequence[str]:
+        """Why a workload waits; empty where it does not, or was not looked at yet."""
+        found = self.unplaced.get(workload_id)
+        return found.reasons if found else ()
+
     def start(self) -> None:
-        self._owned = [asyncio.create_task(self._run()), asyncio.create_task(self._listen())]
+        self._owned = [asyncio.create_task(run()) for run in (self._run, self._listen, self._watch)]
 
     async def close(self) -> None:
         for task in self._owned:
@@ -59,20 +74,37 @@ class ReconcileLoop:
         await asyncio.gather(*self._owned, return_exceptions=True)
         await self._tasks.close()
         await self._pumps.close()
+        await self._probing.close()
 
     async def _listen(self) -> None:
         async for _ in self._m.driver.changes():
             self.poke()
 
+    async def _watch(self) -> None:
+        """An engine that hangs tells nobody, and the next pass may be far away."""
+        while True:
+            await self._m.clock.sleep(HEARTBEAT_S)
+            try:
+                await self._m.driver.ping()
+            except DriverError:
+                self.poke()  # the pass finds out what it means
+
     async def _run(self) -> None:
         while True:
             self._woken.clear()
+            began_s = self._m.clock.monotonic_s()
             try:
                 pause = await self.run_pass()
+            except StoreUnavailable as error:
+                self.reasons = [str(error)]
+                pause = FAILED_PASS_S
             except Exception:  # a pass that fails must not end the loop: the next one reads everything anew
                 log.exception("reconcile pass failed")
                 self.reasons = ["the last reconcile pass failed; see the log"]
                 pause = FAILED_PASS_S
+            took_s = self._m.clock.monotonic_s() - began_s
+            if took_s > LONG_PASS_S:  # thousands are waiting: the API shares this thread, and has the other half
+                await self._m.clock.sleep(min(took_s, LONGEST_REST_S))
             timer = asyncio.create_task(self._m.clock.sleep(pause))
             woken = asyncio.create_task(self._woken.wait())
             try:
@@ -89,18 +121,27 @@ class ReconcileLoop:
             if self._groups is None:
                 self._groups = set(await m.driver.list_groups())
         except RuntimeUnavailable as error:
-            self.reasons = [str(error)]  # unseen is not gone: nothing is decided without a list
+            await self._lose_sight(error)
             return RETRY_S
-        self.reasons = []
+        self.reasons, self._blind_passes = [], 0
         now = m.clock.now_ms()
         workloads, attempts = self._load(now, {o.workload_id for o in observed} | self._groups)
         actions = diff(workloads, attempts, observed, now_ms=now)
         self._copy_logs(attempts, observed)
+        self._probing.look(workloads, attempts, observed)
+        self._give_up_pulls(attempts)
         await self._record([a for a in actions if isinstance(a, Record | Change)])
         for action in actions:
             self._begin(action)
         self._drop_groups(attempts, observed)
         return await self._place()
+
+    async def _lose_sight(self, error: RuntimeUnavailable) -> None:
+        """Unseen is not gone: nothing is decided without a list. One answer that came late is no outage."""
+        self.reasons = [str(error)]
+        self._blind_passes += 1
+        if self._blind_passes >= BLIND_PASSES:
+            await self._record(unseen(self._m.store.reads.live_attempts(), str(error)))
 
     def _load(self, now_ms: int, also: Iterable[str]) -> tuple[dict[str, Workload], list[Attempt]]:
         """What may change by itself, and what has something on the machine all the same."""
@@ -124,13 +165,12 @@ class ReconcileLoop:
             groups = [need.indexes] if need.is_gang else [(i,) for i in need.indexes]
             asks += [Ask(workload, indexes) for indexes in groups]
         if asks:
-            await m.crash.reach("pass.pending")
+            await m.crash.reach(CrashPoint.PENDING)
         reservations = m.store.read(list_reservations)
         reserved = reserved_nodes(reservations, now)
         answer = plan(snapshot.build(m.nodes, m.store.reads.live_attempts(), asks, reserved))
-        for ask in asks:
-            if (placements := answer.placed.get(ask.id)) is not None:
-                await self._commit_placement(ask, placements, now)
+        placed = [(ask, p) for ask in asks if (p := answer.placed.get(ask.id)) is not None]
+        await asyncio.gather(*(self._commit_placement(ask, p, now) for ask, p in placed))  # in one commit
         refused = {a.workload.id: answer.unplaced[a.id] for a in asks if a.id in answer.unplaced}
         fresh = {k: v for k, v in refused.items() if self.unplaced.get(k) != v}
         self.unplaced = refused
@@ -144,11 +184,12 @@ class ReconcileLoop:
         return min([IDLE_S, *((t - now) / 1000 for t in times)])
 
     async def _commit_placement(self, ask: Ask, placements: Sequence[Placement], now: int) -> None:
-        def insert(session: Session) -> None:
+        def insert(session: Session) -> list[Launch]:
+            launches: list[Launch] = []
             current = load_workload(session, ask.workload.id)
             attempts = load_attempts(session, ask.workload.id)
             if current is None or not set(ask.indexes) <= set(needed(current, attempts, now).indexes):
-                return  # it changed while the plan was made
+                return launches  # it changed while the plan was made
             number = max((a.number for a in attempts), default=0) + 1
             for index, placement in zip(ask.indexes, placements, strict=True):
                 attempt = Attempt(
@@ -160,9 +201,13 @@ class ReconcileLoop:
                 save_attempt(session, attempt)
                 message = f"{attempt.replica_id} goes to {placement.node}"
                 add_event(session, current.id, now, "Scheduled", message)
+                launches.append(Launch(current, attempt))
+            return launches
 
-        await self._m.store.write(insert)
-        await self._m.crash.reach("placement.committed")
+        launches = await self._m.store.write(insert)
+        await self._m.crash.reach(CrashPoint.PLACED)
+        for launch in launches:
+            self._begin(launch)  # no look at the machine first: of a new attempt there is nothing to be seen
         self.poke()
 
     # -- actions ------------------------------------------------------------
@@ -186,7 +231,7 @@ class ReconcileLoop:
                 add_event(session, workload_id, now, said.reason, said.message, type_=type_)
 
         await self._m.store.write(save)
-        await self._m.crash.reach("observation.committed")
+        await self._m.crash.reach(CrashPoint.OBSERVED)
         self.poke()
 
     def _begin(self, action: Action) -> None:
@@ -207,35 +252,48 @@ class ReconcileLoop:
         m = self._m
         try:
             spec = container_spec(m, workload, attempt)
-            await m.driver.prepare(spec)
+            await self._prepare(attempt.key, spec)
             async with self._launches:
                 current = m.store.get_workload(workload.workspace, workload.id)
                 if current is None or not current.is_wanted:
                     return
                 if self._groups is not None and spec.group:
                     self._groups.add(group_of(workload))
-                await m.crash.reach("launch.begin")
+                await m.crash.reach(CrashPoint.LAUNCH)
                 await m.driver.start(spec)
-                await m.crash.reach("launch.started")
+                await m.crash.reach(CrashPoint.LAUNCHED)
         except RuntimeUnavailable as error:
             self.reasons = [str(error)]
             await m.clock.sleep(RETRY_S)
         except DriverError as error:
             await self._record([failed_launch(attempt, error, m.clock.now_ms())])
 
+    async def _prepare(self, key: Key, spec: ContainerSpec) -> None:
+        self._pulling.add(key)
+        try:
+            await self._m.driver.prepare(spec)
+        finally:
+            self._pulling.discard(key)
+
+    def _give_up_pulls(self, attempts: Sequence[Attempt]) -> None:
+        """A registry may take for ever; a launch that is past its pull is left to end."""
+        for key in self._pulling - {a.key for a in attempts if a.is_live}:
+            self._tasks.cancel(key)
+
     async def _stop(self, handle: Handle) -> None:
-        await self._m.crash.reach("stop.begin")
+        await self._m.crash.reach(CrashPoint.STOP)
         await self._m.driver.stop(handle, grace_s=STOP_GRACE_S)
-        await self._m.crash.reach("stop.done")
+        await self._m.crash.reach(CrashPoint.STOPPED)
 
     async def _remove(self, handle: Handle, attempt: Attempt | None) -> None:
         if attempt is not None:
             await self._pumps.finish(attempt.key, handle)
-            await self._m.crash.reach("log.sealed")
+            await self._m.crash.reach(CrashPoint.SEALED)
         await self._m.driver.remove(handle)
-        await self._m.crash.reach("container.removed")
+        await self._m.crash.reach(CrashPoint.REMOVED)
 
     async def _archive(self, workload: Workload, why: str) -> None:
+        await self._m.crash.reach(CrashPoint.ARCHIVE)
         now = self._m.clock.now_ms()
 
         def save(session: Session) -> None:
@@ -246,7 +304,7 @@ class ReconcileLoop:
                 add_event(session, workload.id, now, "Archived", message)
 
         await self._m.store.write(save)
-        await self._m.crash.reach("archive.committed")
+        await self._m.crash.reach(CrashPoint.ARCHIVED)
 
     # -- what containers leave behind ---------------------------------------
 
@@ -265,6 +323,7 @@ class ReconcileLoop:
 
     async def _drop_group(self, group: str) -> None:
         await self._m.driver.remove_group(group)
+        await self._m.crash.reach(CrashPoint.GROUP_REMOVED)
         if self._groups is not None:
             self._groups.discard(group)
 

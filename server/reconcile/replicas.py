@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...runtime.model import ContainerState, Observed
-from ..domain.runs import Advance, Outcome, advance, expires_at_ms, outcome
+from ..domain.lifecycle import advance, expires_at_ms, unwanted
+from ..domain.runs import Advance
 from ..domain.workload import Attempt, AttemptState, Workload
 
 
@@ -89,33 +90,23 @@ def _of_workload(
     """Takes the containers that are its own out of `seen`."""
     actions: list[Action] = []
     is_busy = False
-    has_failed = outcome(workload, attempts) is Outcome.FAILED
+    whys = unwanted(workload, attempts)
     for attempt in attempts:
         container = seen.pop(attempt.key, None)
         is_busy |= container is not None or attempt.is_live
         if attempt.is_live:
-            why = _unwanted(workload, attempt, has_failed)
-            actions.extend(_live(workload, attempt, container, why, now_ms))
+            actions.extend(_live(workload, attempt, container, whys.get(attempt.key, ""), now_ms))
         elif container is not None and container.state is ContainerState.RUNNING:
             actions.append(Stop(attempt, container, "its attempt has ended"))
         elif container is not None:
             actions.append(Remove(container, attempt, "its attempt has ended"))
-    if not is_busy and workload.is_deleting:
+    if not is_busy and workload.is_deleting and workload.archived_at_ms is None:
         actions.append(Archive(workload, "it was removed"))
     elif not is_busy and (expiry := expires_at_ms(workload, attempts)) is not None and expiry <= now_ms:
         actions.append(Archive(workload, f"it ended {workload.spec.ttl_s} s ago, its time to live"))
     elif (step := advance(workload, attempts, now_ms)) is not None:
         actions.append(Change(workload, step))
     return actions
-
-
-def _unwanted(workload: Workload, attempt: Attempt, has_failed: bool) -> str:
-    """Why an attempt must end, or ""."""
-    if not workload.is_wanted:
-        return "stopped by request"
-    if has_failed:
-        return "another worker has failed and has no retry left"
-    return "" if attempt.number >= workload.first_attempt else "a new run has begun"
 
 
 def _live(
@@ -133,7 +124,7 @@ def _live(
         return [Stop(attempt, seen, unwanted)]
     if seen is None and attempt.state is AttemptState.RUNNING:
         gone = replace(
-            attempt, state=AttemptState.ENDED, reason="ContainerGone", finished_at_ms=now_ms,
+            attempt, state=AttemptState.ENDED, reason="ContainerGone", finished_at_ms=now_ms, is_unseen=False,
             message="its container was removed by somebody else",
         )  # fmt: skip
         return [Record(gone, gone.reason, gone.message, is_warning=True)]
@@ -146,7 +137,20 @@ def _live(
         )
         where = f"container {seen.handle.name} is running on {attempt.node}{published}"
         return [Record(running, "Started", where)]
+    if attempt.is_unseen:
+        again = replace(attempt, is_unseen=False)
+        return [Record(again, "SeenAgain", f"container {seen.handle.name} is still running")]
     return []
+
+
+def unseen(attempts: Iterable[Attempt], why: str) -> list[Record]:
+    """What ran when the runtime stopped answering is of unknown state; nothing else is decided about it."""
+    message = f"{why}; its state is not known"
+    return [
+        Record(replace(a, is_unseen=True), "RuntimeUnavailable", message, is_warning=True)
+        for a in attempts
+        if a.state is AttemptState.RUNNING and not a.is_unseen
+    ]
 
 
 def _ended(attempt: Attempt, seen: Observed, unwanted: str, now_ms: int) -> Record:
@@ -164,7 +168,7 @@ def _ended(attempt: Attempt, seen: Observed, unwanted: str, now_ms: int) -> Reco
     if seen.error:
         message += f": {seen.error}"
     over = replace(
-        attempt, state=AttemptState.ENDED, exit_code=code, reason=reason, message=message,
+        attempt, state=AttemptState.ENDED, exit_code=code, reason=reason, message=message, is_unseen=False,
         started_at_ms=seen.started_at_ms or attempt.started_at_ms,
         finished_at_ms=seen.finished_at_ms or now_ms,
     )  # fmt: skip

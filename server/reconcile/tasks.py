@@ -7,6 +7,7 @@ from typing import Any
 
 from ...runtime.clock import Clock
 from ...runtime.errors import DriverError
+from ..errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class KeyedTasks:
     async def _run(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             await make()
-        except DriverError as error:
+        except (DriverError, StoreUnavailable) as error:
             log.warning("%s: %s", key, error)
             await self._clock.sleep(RETRY_S)
         except Exception:  # one action's trouble must not stop the others
@@ -39,6 +40,10 @@ class KeyedTasks:
     def _finished(self, key: Hashable) -> None:
         del self._tasks[key]
         self._when_done()
+
+    def cancel(self, key: Hashable) -> None:
+        if (task := self._tasks.get(key)) is not None:
+            task.cancel()
 
     async def join(self, key: Hashable) -> None:
         """Until the task of that key has ended, however it did."""

@@ -12,6 +12,7 @@ from sqlmodel import Session
 
 from ...runtime.clock import Clock
 from ..errors import NotFound, Unauthorized
+from ..store.reads import Token
 from ..store.store import Store
 from ..store.tables import TokenRow
 
@@ -32,7 +33,7 @@ def hash_token(token: str) -> str:
 def get_caller(store: Store, clock: Clock, token: str) -> Caller | None:
     """Who bears this token, or None. Every stored hash is compared, so the time tells nothing."""
     wanted = hash_token(token)
-    found: TokenRow | None = None
+    found: Token | None = None
     for row in store.reads.tokens():
         if hmac.compare_digest(row.sha256, wanted):
             found = row

@@ -76,7 +76,7 @@ def check_secrets(services: Services, workspace: str, names: Sequence[str]) -> N
     Raises:
         Invalid: `spec.envs` refers to a secret that there is not.
     """
-    known = [s.name for s in list_secrets(services, workspace)]
+    known = [s.name for s in list_secrets(services, workspace)] if names else []
     for name in names:
         if name not in known:
             there = f"there are {', '.join(known)}" if known else "there is none"

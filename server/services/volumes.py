@@ -160,7 +160,7 @@ def check_mounts(
             split_path(mount.path)
         except ValueError as error:
             raise Invalid(f"{at}.path", str(error)) from error
-    for group in dict.fromkeys(node_groups or _groups(services)):
+    for group in dict.fromkeys(node_groups or _groups(services)) if mounts else ():
         if group not in _groups(services):
             continue  # who creates the workload names that field
         volumes = list_volumes(services, group)

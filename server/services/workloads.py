@@ -12,7 +12,7 @@ from ..domain.workload import Attempt, Phase, Workload, WorkloadSpec
 from ..errors import Conflict, Invalid, NotFound
 from ..store.reads import Found
 from ..store.tables import EventRow
-from ..store.writes import add_event, load_attempts, load_workload, save_workload
+from ..store.writes import add_event, load_attempts, load_named, load_workload, save_workload
 from . import reservations
 from .context import Services
 
@@ -21,7 +21,8 @@ CHUNK = 500  # rows read at a time where a filter is not one of the store's
 
 
 def new_id(name: str) -> str:
-    return f"{name}-{''.join(secrets.choice(ID_ALPHABET) for _ in range(4))}"
+    number = secrets.randbelow(len(ID_ALPHABET) ** 4)
+    return f"{name}-{''.join(ID_ALPHABET[number // len(ID_ALPHABET) ** i % len(ID_ALPHABET)] for i in range(4))}"
 
 
 def get_shape(services: Services, name: str, *, field: str) -> Shape:
@@ -32,9 +33,23 @@ def get_shape(services: Services, name: str, *, field: str) -> Shape:
 
 
 async def create_workload(
-    services: Services, *, workspace: str, name: str, kind: str, owner: str, spec: WorkloadSpec
+    services: Services,
+    *,
+    workspace: str,
+    name: str,
+    kind: str,
+    owner: str,
+    spec: WorkloadSpec,
+    warnings: Sequence[tuple[str, str]] = (),
+    is_sole: bool = False,
 ) -> Workload:
-    """Durable when it returns; the id is the name and four more characters."""
+    """
+    Durable when it returns; the id is the name and four more characters.
+
+    Args:
+        warnings: reason and message of events that tell what of the request has no effect.
+        is_sole: its name is its own, among those of its kind that are not being deleted.
+    """
     known = {n.id for n in services.nodes}
     if unknown := [n for n in spec.nodes if n not in known]:
         raise Invalid("spec.affinity.allowed_nodes_in_node_group", f"no node named {unknown[0]!r}")
@@ -48,6 +63,8 @@ async def create_workload(
         )
 
     def insert(session: Session) -> Workload:
+        if is_sole and load_named(session, workspace, kind, name) is not None:
+            raise Conflict(f"{kind} {name} is there already; remove it first, or choose another name")
         workload_id = new_id(name)
         while load_workload(session, workload_id) is not None:
             workload_id = new_id(name)
@@ -58,6 +75,8 @@ async def create_workload(
         )  # fmt: skip
         save_workload(session, workload)
         add_event(session, workload_id, now, "Created", f"{kind} {workload_id} was created by {owner}")
+        for reason, message in warnings:
+            add_event(session, workload_id, now, reason, message, type_="Warning")
         return workload
 
     workload = await services.store.write(insert)
@@ -80,7 +99,7 @@ def list_workloads(
     archived: bool | None,
     phases: Sequence[Phase] | None = None,
     name: str = "",
-    accepts: Callable[[Workload], bool] = lambda _w: True,
+    accepts: Callable[[Workload], bool] | None = None,
     before: int | None = None,
     size: int | None = None,
 ) -> list[Found]:
@@ -90,7 +109,7 @@ def list_workloads(
         rows = services.store.reads.page(
             workspace, kind, size=size or CHUNK, before=before, archived=archived, phases=phases, name=name
         )
-        chosen += [r for r in rows if accepts(r.workload)]
+        chosen += rows if accepts is None else [r for r in rows if accepts(r.workload)]
         if len(rows) < (size or CHUNK):
             break
         before = rows[-1].seq
@@ -132,17 +151,17 @@ async def set_stopped(services: Services, workspace: str, workload_id: str, *, s
         spec = replace(workload.spec, is_stopped=False)
         return replace(again, spec=spec, runs_failed=0), "StartRequested"
 
-    return await _update(services, workspace, workload_id, change)
+    return await update_workload(services, workspace, workload_id, change)
 
 
 async def delete_workload(services: Services, workspace: str, workload_id: str) -> None:
     """What it has on the machine is ended, then it moves to the archive with its log."""
-    await _update(
+    await update_workload(
         services, workspace, workload_id, lambda w, _a: (replace(w, is_deleting=True), "DeleteRequested")
     )
 
 
-async def _update(
+async def update_workload(
     services: Services,
     workspace: str,
     workload_id: str,

@@ -22,7 +22,8 @@ def take_lock(data_dir: Path) -> int:
         data_dir.mkdir(parents=True, exist_ok=True)
         lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StoreRefused(f"{data_dir} cannot be used: {error.strerror}; choose another --data-dir") from error
+        why = f"{data_dir} cannot be used: {error.strerror}; choose another --data-dir"
+        raise StoreRefused(why) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -39,7 +40,8 @@ def check_file(path: Path) -> None:
         return
     try:
         # Read-only: a close would otherwise write what the log beside it holds into a damaged file.
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        only_read = f"{path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(only_read, uri=True)) as connection:
             if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise sqlite3.DatabaseError("quick_check found damage")
     except sqlite3.DatabaseError as error:
@@ -83,6 +85,9 @@ def migrate(engine: Engine, path: Path) -> None:
         copy = upgrade(engine, path, found, SCHEMA_VERSION)
         log.warning("%s had schema %s and now has %s; %s is as it was", path, found, SCHEMA_VERSION, copy)
         return
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        if connection.execute("SELECT name FROM sqlite_master").fetchone():
+            raise StoreRefused(f"{path} is a database that Homeport did not make; use another --data-dir")
     with engine.begin() as connection:
         SQLModel.metadata.create_all(connection)
         connection.exec_driver_sql(

@@ -7,10 +7,10 @@ answer from the page cache, on the event loop's thread.
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, literal_column
 from sqlalchemy.dialects import sqlite
@@ -21,20 +21,42 @@ from .documents import attempt_from, workload_from
 from .tables import AttemptRow, TokenRow, WorkloadRow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Found:
-    """A workload as a list needs it. `revision` grows with each change of it or its attempts."""
+    """
+    A workload as a list needs it; its doc is read when somebody asks for more.
 
+    Args:
+        revision: grows with each change of it or its attempts.
+    """
+
+    id: str
     seq: int
     revision: int
     phase: Phase
-    workload: Workload
+    doc: str
+
+    @cached_property
+    def workload(self) -> Workload:
+        return workload_from(self.doc)
+
+
+class Token(NamedTuple):
+    """A row of the tokens as it is compared with what a request bears."""
+
+    sha256: str
+    workspace: str
+    prefix: str
+    suffix: str
+    owner: str
+    expires_at_ms: int
 
 
 _w, _a, _t = WorkloadRow, AttemptRow, TokenRow
 
 
-def _sql(query: Any) -> str:
+def prepared(query: Any) -> str:
+    """The SQL of a statement on the tables, with named parameters, for sqlite3 itself."""
     return str(query.compile(dialect=sqlite.dialect(paramstyle="named")))
 
 
@@ -44,7 +66,7 @@ def _one_of(name: str) -> Any:
 
 
 def _found() -> Any:
-    return select(col(_w.seq), col(_w.revision), col(_w.phase), col(_w.doc))
+    return select(col(_w.id), col(_w.seq), col(_w.revision), col(_w.phase), col(_w.doc))
 
 
 @cache
@@ -60,36 +82,38 @@ def _page_sql(by_archived: bool, by_phase: bool, by_name: bool) -> str:
     if by_phase:
         query = query.where(col(_w.phase).in_(_one_of("phases")))
     if by_name:
-        query = query.where(func.instr(col(_w.name), bindparam("name")) > literal_column("0"))
-    return _sql(query.order_by(col(_w.seq).desc())) + " LIMIT :size"
+        query = query.where(func.instr(col(_w.id), bindparam("name")) > literal_column("0"))
+    return prepared(query.order_by(col(_w.seq).desc())) + " LIMIT :size"
 
 
-GET = _sql(_found().where(col(_w.id) == bindparam("id"), col(_w.workspace) == bindparam("ws")))
-UNSETTLED = _sql(_found().where(col(_w.is_settled) == literal_column("0")).order_by(col(_w.seq)))
-EXPIRED = _sql(_found().where(col(_w.expires_at_ms) <= bindparam("now")).order_by(col(_w.seq)))
-BY_IDS = _sql(_found().where(col(_w.id).in_(_one_of("ids"))))
-NEXT_EXPIRY = _sql(select(func.min(col(_w.expires_at_ms))).where(col(_w.expires_at_ms) > bindparam("now")))
-COUNTS = _sql(
+GET = prepared(_found().where(col(_w.id) == bindparam("id"), col(_w.workspace) == bindparam("ws")))
+UNSETTLED = prepared(_found().where(col(_w.is_settled) == literal_column("0")).order_by(col(_w.seq)))
+EXPIRED = prepared(_found().where(col(_w.expires_at_ms) <= bindparam("now")).order_by(col(_w.seq)))
+BY_IDS = prepared(_found().where(col(_w.id).in_(_one_of("ids"))))
+NEXT_EXPIRY = prepared(select(func.min(col(_w.expires_at_ms))).where(col(_w.expires_at_ms) > bindparam("now")))
+COUNTS = prepared(
     select(col(_w.kind), func.count())
     .where(col(_w.workspace) == bindparam("ws"), col(_w.is_archived) == literal_column("0"))
     .group_by(col(_w.kind))
 )
-ATTEMPTS = _sql(
+ATTEMPTS = prepared(
     select(col(_a.workload_id), col(_a.doc))
     .where(col(_a.workload_id).in_(_one_of("ids")))
     .order_by(col(_a.number), col(_a.replica_id))
 )
-LIVE = _sql(select(col(_a.doc)).where(col(_a.is_live) == literal_column("1")))
-ATTEMPT = _sql(
+LIVE = prepared(select(col(_a.doc)).where(col(_a.is_live) == literal_column("1")))
+ATTEMPT = prepared(
     select(col(_a.doc)).where(col(_a.replica_id) == bindparam("id"), col(_a.number) == bindparam("n"))
 )
-TOKENS = _sql(select(*_t.__table__.columns))  # type: ignore[attr-defined]
+TOKENS = prepared(select(*(getattr(_t, name) for name in Token._fields)))
 
 
 class Reads:
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
-        connection.row_factory = sqlite3.Row
+    """`commits` counts what was written: the tokens, which each request needs, are read once for each."""
+
+    def __init__(self, connection: sqlite3.Connection, commits: Callable[[], int]) -> None:
+        self._db, self._commits = connection, commits
+        self._tokens: tuple[int, list[Token]] = (-1, [])
 
     def get(self, workspace: str, workload_id: str) -> Found | None:
         rows = self._found(GET, id=workload_id, ws=workspace)
@@ -106,7 +130,7 @@ class Reads:
         phases: Sequence[Phase] | None = None,
         name: str = "",
     ) -> list[Found]:
-        """Newest first, those before the row `before`; `name` is a part of the name."""
+        """Newest first, those before the row `before`; `name` is a part of the id, which holds the name."""
         sql = _page_sql(archived is not None, phases is not None, bool(name))
         return self._found(
             sql, ws=workspace, kind=kind, size=size, archived=archived, name=name,
@@ -141,9 +165,12 @@ class Reads:
         """Unarchived workloads by kind."""
         return dict(self._db.execute(COUNTS, {"ws": workspace}).fetchall())
 
-    def tokens(self) -> list[TokenRow]:
-        return [TokenRow.model_construct(**dict(row)) for row in self._db.execute(TOKENS)]
+    def tokens(self) -> list[Token]:
+        commits = self._commits()
+        if self._tokens[0] != commits:
+            self._tokens = (commits, [Token(*row) for row in self._db.execute(TOKENS)])
+        return self._tokens[1]
 
     def _found(self, sql: str, **values: object) -> list[Found]:
         rows = self._db.execute(sql, values).fetchall()
-        return [Found(seq, rev, Phase(phase), workload_from(doc)) for seq, rev, phase, doc in rows]
+        return [Found(id_, seq, rev, Phase(phase), doc) for id_, seq, rev, phase, doc in rows]

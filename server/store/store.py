@@ -1,5 +1,6 @@
 """Domain in, domain out. Writes go through the writer thread, reads through a connection of their own."""
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TypeVar
 from sqlmodel import Session, col, select
 
 from ..domain.workload import Attempt, Workload
+from ..errors import StoreUnavailable
 from .opening import check_file, connect, engine, migrate, take_lock
 from .reads import Reads
 from .tables import EventRow, SettingRow, TokenRow
@@ -24,7 +26,6 @@ class Store:
     """
 
     def __init__(self, data_dir: Path) -> None:
-        data_dir.mkdir(parents=True, exist_ok=True)
         self._lock = take_lock(data_dir)
         path = data_dir / "homeport.db"
         check_file(path)
@@ -32,8 +33,8 @@ class Store:
         migrate(self._write_engine, path)
         self._read_engine = engine(path)
         self._connection = connect(path)
-        self.reads = Reads(self._connection)
         self._writer = Writer(self._write_engine)
+        self.reads = Reads(self._connection, lambda: self._writer.commits)
 
     def close(self) -> None:
         self._writer.close()
@@ -41,6 +42,19 @@ class Store:
         self._read_engine.dispose()
         self._write_engine.dispose()
         os.close(self._lock)
+
+    async def trouble(self) -> str:
+        """Why nothing can be written, or ""; where it was so the last time, it is tried again."""
+
+        def touch(session: Session) -> None:
+            row = session.get(SettingRow, "last_try") or SettingRow(name="last_try", value="")
+            row.value = "odd" if row.value == "even" else "even"
+            session.add(row)
+
+        if self._writer.trouble:
+            with contextlib.suppress(StoreUnavailable):
+                await self.write(touch)
+        return self._writer.trouble
 
     async def write(self, work: Callable[[Session], T]) -> T:
         return await self._writer.write(work)

@@ -1,46 +1,118 @@
-"""Pieces of a write, for use inside `Store.write`."""
+"""
+Pieces of a write, for use inside `Store.write`.
 
-from sqlmodel import Session, col, delete, select
+What every job passes through is SQL made once from the tables and run on the session's
+own connection, within its transaction: the ORM would take ten times as long.
+"""
 
-from ..domain.runs import expires_at_ms, phase_of
+import sqlite3
+
+from sqlalchemy import bindparam, literal_column, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlmodel import Session, col, delete, func, select
+
+from ..domain.lifecycle import expires_at_ms, phase_of
 from ..domain.workload import TERMINAL, Attempt, Workload
 from ..errors import Conflict
 from .documents import attempt_from, to_doc, workload_from
+from .reads import prepared
 from .tables import AttemptRow, EventRow, LeaseRow, WorkloadRow
+
+_w, _a, _e = WorkloadRow, AttemptRow, EventRow
+ONE = literal_column("1")
+_given = insert(_w).values({
+    name: bindparam(name)
+    for name in (
+        "id", "workspace", "kind", "name", "owner", "phase", "is_archived", "is_settled", "expires_at_ms",
+        "doc",
+    )
+} | {"revision": ONE})  # fmt: skip
+_follows = ("phase", "is_archived", "is_settled", "expires_at_ms", "doc")
+SAVE = prepared(
+    _given.on_conflict_do_update(
+        index_elements=["id"],
+        set_={name: _given.excluded[name] for name in _follows} | {"revision": col(_w.revision) + ONE},
+    )
+)
+DOC = prepared(select(col(_w.doc)).where(col(_w.id) == bindparam("id")))
+ATTEMPTS = prepared(
+    select(col(_a.doc))
+    .where(col(_a.workload_id) == bindparam("id"))
+    .order_by(col(_a.number), col(_a.replica_id))
+)
+_last = select(func.max(col(_e.seq))).where(col(_e.workload_id) == bindparam("id")).scalar_subquery()
+REPEAT = prepared(
+    update(_e)
+    .where(
+        col(_e.seq) == _last,
+        col(_e.type) == bindparam("type_"),
+        col(_e.reason) == bindparam("reason_"),
+        col(_e.message) == bindparam("message_"),
+    )
+    .values(count=col(_e.count) + ONE, last_ms=func.max(col(_e.last_ms), bindparam("now")))
+)
+_before = select(func.max(col(_e.last_ms))).where(col(_e.workload_id) == bindparam("id")).scalar_subquery()
+ADD = prepared(
+    insert(_e).values(
+        workload_id=bindparam("id"), type=bindparam("type_"), reason=bindparam("reason_"),
+        message=bindparam("message_"), count=ONE,
+        last_ms=func.max(bindparam("now"), func.coalesce(_before, literal_column("0"))),
+    )
+)  # fmt: skip
+
+
+def _database(session: Session) -> sqlite3.Connection:
+    connection = session.connection().connection.dbapi_connection
+    assert isinstance(connection, sqlite3.Connection)
+    return connection
 
 
 def load_workload(session: Session, workload_id: str) -> Workload | None:
-    row = session.exec(select(WorkloadRow).where(WorkloadRow.id == workload_id)).first()
-    return None if row is None else workload_from(row.doc)
+    row = _database(session).execute(DOC, {"id": workload_id}).fetchone()
+    return None if row is None else workload_from(row[0])
+
+
+def load_named(session: Session, workspace: str, kind: str, name: str) -> Workload | None:
+    """The one of that name that is neither archived nor on its way there."""
+    query = select(WorkloadRow).where(
+        WorkloadRow.workspace == workspace, WorkloadRow.kind == kind, WorkloadRow.name == name,
+        col(WorkloadRow.is_archived).is_(False),
+    )  # fmt: skip
+    found = (workload_from(row.doc) for row in session.exec(query.order_by(col(WorkloadRow.seq).desc())))
+    return next((w for w in found if not w.is_deleting), None)
 
 
 def load_attempts(session: Session, workload_id: str) -> list[Attempt]:
-    query = select(AttemptRow).where(AttemptRow.workload_id == workload_id)
-    rows = session.exec(query.order_by(col(AttemptRow.number), col(AttemptRow.replica_id)))
-    return [attempt_from(r.doc) for r in rows]
+    rows = _database(session).execute(ATTEMPTS, {"id": workload_id}).fetchall()
+    return [attempt_from(doc) for (doc,) in rows]
 
 
 def save_workload(session: Session, workload: Workload) -> None:
     """Insert or replace, with the columns that follow from it, in the same transaction."""
-    row = session.exec(select(WorkloadRow).where(WorkloadRow.id == workload.id)).first()
-    row = row or WorkloadRow(
-        id=workload.id, workspace=workload.workspace, kind=workload.kind, name=workload.name,
-        owner=workload.owner, phase="", is_archived=False, is_settled=False, revision=0, doc="",
-    )  # fmt: skip
     attempts = load_attempts(session, workload.id)
     phase = phase_of(workload, attempts)
-    row.phase, row.is_archived = phase.value, workload.archived_at_ms is not None
-    row.is_settled = phase in TERMINAL and not any(a.is_live for a in attempts)
-    row.expires_at_ms = expires_at_ms(workload, attempts)
-    row.doc = to_doc(workload)
-    row.revision += 1
-    session.add(row)
-    session.flush()
+    values = {
+        "id": workload.id, "workspace": workload.workspace, "kind": workload.kind, "name": workload.name,
+        "owner": workload.owner, "phase": phase.value, "is_archived": workload.archived_at_ms is not None,
+        "is_settled": phase in TERMINAL and not any(a.is_live for a in attempts),
+        "expires_at_ms": expires_at_ms(workload, attempts), "doc": to_doc(workload),
+    }  # fmt: skip
+    _database(session).execute(SAVE, values)
+
+
+def load_attempt(session: Session, key: tuple[str, int]) -> Attempt | None:
+    row = session.get(AttemptRow, key)
+    return None if row is None else attempt_from(row.doc)
 
 
 def save_attempt(session: Session, attempt: Attempt) -> None:
-    """Insert or replace; leases follow the attempt: taken while it lives, freed when it ends."""
+    """
+    Insert or replace; leases follow the attempt: taken while it lives, freed when it ends.
+    What has ended stays so, whatever somebody who did not know yet has to say.
+    """
     row = session.get(AttemptRow, attempt.key)
+    if row is not None and attempt.is_live and not row.is_live:
+        return
     is_new = row is None
     row = row or AttemptRow(
         replica_id=attempt.replica_id, number=attempt.number, workload_id=attempt.workload_id,
@@ -69,15 +141,6 @@ def add_event(
     session: Session, workload_id: str, now_ms: int, reason: str, message: str, *, type_: str = "Normal"
 ) -> None:
     """The same event again, directly after itself, only counts up."""
-    query = select(EventRow).where(EventRow.workload_id == workload_id).order_by(col(EventRow.seq).desc())
-    last = session.exec(query.limit(1)).first()
-    if last is not None and (last.type, last.reason, last.message) == (type_, reason, message):
-        last.count += 1
-        last.last_ms = max(last.last_ms, now_ms)
-    else:
-        before = 0 if last is None else last.last_ms
-        last = EventRow(
-            workload_id=workload_id, type=type_, reason=reason, message=message, count=1,
-            last_ms=max(now_ms, before),
-        )  # fmt: skip
-    session.add(last)
+    values = {"id": workload_id, "type_": type_, "reason_": reason, "message_": message, "now": now_ms}
+    if not _database(session).execute(REPEAT, values).rowcount:
+        _database(session).execute(ADD, values)

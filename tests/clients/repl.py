@@ -16,17 +16,22 @@ def main() -> None:
     version = tuple(int(part) for part in leptonai.__version__.split(".")[:2])
     generation = "v2" if version >= (0, 30) else "v1"
     names: dict[str, object] = {"generation": generation}
-    for module in ("job", "common", "deployment", "affinity", "replica"):
+    for module in ("common", "secret", "job", "deployment", "affinity", "replica"):
         found = importlib.import_module(f"leptonai.api.{generation}.types.{module}")
         names |= {name: getattr(found, name) for name in dir(found) if not name.startswith("_")}
-    client_class = importlib.import_module(f"leptonai.api.{generation}.client").APIClient
-    clients: dict[str, object] = {}
+    classes = {
+        # The user's client of that version; and the one that its CLI is built on.
+        "client": importlib.import_module(f"leptonai.api.{generation}.client").APIClient,
+        "cli_client": importlib.import_module("leptonai.api.v2.client").APIClient,
+    }
+    clients: dict[str, dict[str, object]] = {}
     for line in sys.stdin:
         ask = json.loads(line)
         url, token = ask["url"], ask["token"]
         if url not in clients:
-            clients[url] = client_class(workspace_id="local", auth_token=token, url=url)
-        scope = names | ask["values"] | {"client": clients[url], "result": None}
+            ask_for = {"workspace_id": "local", "auth_token": token, "url": url}
+            clients[url] = {name: made(**ask_for) for name, made in classes.items()}
+        scope = names | ask["values"] | clients[url] | {"result": None}
         try:
             exec(ask["code"], scope)
             answer = {"ok": plain(scope["result"])}

@@ -1,5 +1,6 @@
 """What the Lepton routes are given by `app.py`."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...services.attempt_logs import LogSources
@@ -9,10 +10,17 @@ from .rendered import RenderedJobs
 
 @dataclass(frozen=True, slots=True)
 class LeptonContext:
-    """`created_at_ms`: when this data directory was made; nodes and groups are as old."""
+    """
+    Args:
+        gateway_url: where endpoints are reached, "" while no gateway runs.
+        refusal: why a workload is not placed, by its id.
+        created_at_ms: when this data directory was made; nodes and groups are as old.
+    """
 
     services: Services
     logs: LogSources
     jobs: RenderedJobs
+    gateway_url: Callable[[], str]
+    refusal: Callable[[str], Sequence[str]]
     version: str
     created_at_ms: int

@@ -1,10 +1,11 @@
 """Jobs as bytes of JSON, made once per revision; and where the pages of a list began."""
 
-import json
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 
-from ...domain.runs import phase_of
+from pydantic_core import to_json
+
+from ...domain.workload import Attempt
 from ...store.reads import Found
 from ...store.store import Store
 from .translate.jobs import job_to_wire
@@ -21,18 +22,14 @@ class RenderedJobs:
         self._pages: OrderedDict[Hashable, int] = OrderedDict()
 
     def render(self, found: Sequence[Found]) -> list[bytes]:
-        missing = {f.workload.id for f in found if (f.workload.id, f.revision) not in self._bytes}
-        attempts = self._store.reads.attempts(sorted(missing)) if missing else {}
-        return [self._one(f, attempts) for f in found]
+        known = [self._bytes.get((f.id, f.revision)) for f in found]
+        missing = [f.id for f, made in zip(found, known, strict=True) if made is None]
+        attempts = self._store.reads.attempts(missing) if missing else {}
+        return [made or self._make(f, attempts[f.id]) for f, made in zip(found, known, strict=True)]
 
-    def _one(self, found: Found, attempts: dict[str, list]) -> bytes:  # type: ignore[type-arg]
-        key = (found.workload.id, found.revision)
-        if (known := self._bytes.get(key)) is not None:
-            return known
-        mine = attempts[found.workload.id]
-        wire = job_to_wire(found.workload, phase_of(found.workload, mine), mine)
-        made = json.dumps(wire, ensure_ascii=False, separators=(",", ":")).encode()
-        _remember(self._bytes, key, made, MOST_JOBS)
+    def _make(self, found: Found, attempts: Sequence[Attempt]) -> bytes:
+        made = to_json(job_to_wire(found.workload, found.phase, attempts))
+        _remember(self._bytes, (found.id, found.revision), made, MOST_JOBS)
         return made
 
     def page_start(self, question: Hashable, page: int) -> int | None:

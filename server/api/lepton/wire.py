@@ -1,4 +1,4 @@
-"""Lepton's request models, spelt as leptonai 0.47.1 sends them. Unknown fields are kept and echoed."""
+"""Request models, spelt as leptonai 0.26.4 to 0.47.1 send them. Unknown fields are kept and echoed."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -71,13 +71,14 @@ class JobSpec(Wire):
     resource_shape: str | None = None
     affinity: Affinity | None = None
     container: Container = Container()
-    shared_memory_size: int | None = Field(default=None, ge=1)
+    shared_memory_size: int | None = Field(default=None, ge=0)  # 0, which `lep` allows: as without it
     completions: int | None = Field(default=1, ge=1, le=1024)
     parallelism: int | None = Field(default=1, ge=1, le=1024)
     max_failure_retry: int | None = Field(default=None, ge=0)
     max_job_failure_retry: int | None = Field(default=None, ge=0)
     envs: list[EnvVar] | None = None
     mounts: list[Mount] | None = None
+    image_pull_secrets: list[str] | None = None
     ttl_seconds_after_finished: int | None = Field(default=None, ge=0)
     queue_config: QueueConfig | None = None
     reservation_config: ReservationConfig | None = None

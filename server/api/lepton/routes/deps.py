@@ -16,10 +16,12 @@ async def context(request: Request) -> LeptonContext:
 Context = Annotated[LeptonContext, Depends(context)]
 
 
-async def caller(ws: str, request: Request, ctx: Context) -> Caller:
+async def caller(request: Request) -> Caller:
+    """Without dependencies and parameters of its own: FastAPI would spend more on those than a job takes."""
+    ctx: LeptonContext = request.app.state.context
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else None
-    return access.authorize(ctx.services.store, ctx.services.clock, bearer, ws)
+    return access.authorize(ctx.services.store, ctx.services.clock, bearer, request.path_params["ws"])
 
 
 Authorized = Annotated[Caller, Depends(caller)]

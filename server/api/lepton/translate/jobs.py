@@ -19,6 +19,7 @@ STATES = {
     Phase.QUEUED: "Queueing",
     Phase.STARTING: "Starting",
     Phase.RUNNING: "Running",
+    Phase.UNKNOWN: "UNK",
     Phase.PENDING_RETRY: "PendingRetry",
     Phase.RESTARTING: "Restarting",
     Phase.COMPLETED: "Completed",
@@ -70,12 +71,12 @@ def to_spec(job: wire.Job, shape: Shape, *, node_groups: Sequence[str]) -> Workl
         cpu_cores=shape.cpu_cores,
         memory_mib=shape.memory_mib,
         env=tuple((e.name, e.value or "") for e in envs if e.value_from is None),
-        secret_env=tuple((e.name, _secret(i, e.value_from)) for i, e in enumerate(envs) if e.value_from),
+        secret_env=tuple((e.name, secret_of(i, e.value_from)) for i, e in enumerate(envs) if e.value_from),
         mounts=tuple(mount_to_domain(m) for m in spec.mounts or ()),
         ports=tuple(port_to_domain(i, p) for i, p in enumerate(spec.container.ports or ())),
         gpu_count=shape.gpu_count,
         gpu_product=shape.gpu_product,
-        shm_mib=spec.shared_memory_size,
+        shm_mib=spec.shared_memory_size or None,
         priority=priority_of(spec.queue_config),
         node_groups=tuple(node_groups),
         nodes=tuple((spec.affinity or wire.Affinity()).allowed_nodes_in_node_group or ()),
@@ -92,7 +93,13 @@ def to_spec(job: wire.Job, shape: Shape, *, node_groups: Sequence[str]) -> Workl
     )
 
 
-def _secret(index: int, ref: wire.SecretRef) -> str:
+def warnings_of(image_pull_secrets: Sequence[str] | None) -> list[tuple[str, str]]:
+    """Reasons as Kubernetes has them. No client makes registry logins, so none of their names is known."""
+    missing = "no registry login named {!r} is known; the image is pulled without it"
+    return [("FailedToRetrieveImagePullSecret", missing.format(name)) for name in image_pull_secrets or ()]
+
+
+def secret_of(index: int, ref: wire.SecretRef) -> str:
     if not ref.secret_name_ref:
         raise Invalid(f"spec.envs[{index}].value_from", "only secret_name_ref is known")
     return ref.secret_name_ref
@@ -111,14 +118,14 @@ def port_to_domain(index: int, port: wire.ContainerPort) -> tuple[int, str, int 
     return port.container_port, protocol, (port.host_port or 0) if is_mapped else None
 
 
-def priority_of(queue: wire.QueueConfig | None) -> int:
+def priority_of(queue: wire.QueueConfig | None, default: int = JOB_PRIORITY) -> int:
     """`x-n` is round(n / 60) on the one scale of 0 to 150, so mid-4000 is 67."""
     if queue is None:
-        return JOB_PRIORITY
+        return default
     if queue.can_preempt:
         raise NotImplementedYet("spec.queue_config.can_preempt")
     if queue.priority_class is None:
-        return JOB_PRIORITY
+        return default
     match = PRIORITY_CLASS.fullmatch(queue.priority_class)
     if match is None or match[2] not in CLASSES[match[1]]:
         known = ", ".join(f"{name}-{n}000" for name, numbers in CLASSES.items() for n in numbers)
@@ -128,8 +135,9 @@ def priority_of(queue: wire.QueueConfig | None) -> int:
 
 def job_to_wire(workload: Workload, phase: Phase, attempts: Sequence[Attempt]) -> dict[str, Any]:
     run = current_run(workload, attempts)
-    spec = {"completions": 1, "parallelism": 1, **workload.spec.extras["spec"]}
-    spec["stopped"] = workload.spec.is_stopped
+    spec = dict(workload.spec.extras["spec"])
+    if "stopped" in spec or workload.spec.is_stopped or workload.generation > 1:
+        spec["stopped"] = workload.spec.is_stopped  # absent as long as nobody has spoken of it
     metadata = {
         **workload.spec.extras["metadata"],
         "id": workload.id,
@@ -152,8 +160,8 @@ def job_to_wire(workload: Workload, phase: Phase, attempts: Sequence[Attempt]) -
     }
     ended = finished_at_ms(workload, attempts)
     if phase in TERMINAL and ended is not None:
-        # Later than the creation, or `lep log get` refuses the span.
-        status["completion_time"] = max(ended, workload.created_at_ms + 1)
+        # Rounded up: `lep log get` of 0.27.3 and 0.47.1 asks for the lines before it, over more than no time.
+        status["completion_time"] = max(ended, workload.created_at_ms) + 1
     return {"metadata": metadata, "spec": spec, "status": status}
 
 
@@ -167,7 +175,7 @@ def run_to_wire(workload: Workload, run: Run) -> dict[str, Any]:
         "succeeded": run.succeeded,
         "failed": run.failed,
         "creation_time": run.began_at_ms,
-        "completion_time": max(run.finished_at_ms, run.began_at_ms + 1),
+        "completion_time": max(run.finished_at_ms, run.began_at_ms) + 1,
     }
 
 
@@ -184,14 +192,14 @@ def replica_to_wire(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def event_to_wire(row: EventRow) -> dict[str, Any]:
+def event_to_wire(row: EventRow, kind: str = "Job", name: str = "") -> dict[str, Any]:
     return {
         "type": row.type,
         "reason": row.reason,
         "count": row.count,
         "last_observed_time": datetime.fromtimestamp(row.last_ms / 1000, UTC).isoformat(),
         "message": row.message,
-        "regarding": {"kind": "Job", "name": row.workload_id, "message": row.message},
+        "regarding": {"kind": kind, "name": name or row.workload_id, "message": row.message},
     }
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from ....domain.inventory import HostNode, Shape
 from ....domain.workload import Attempt
-from ....store.tables import TokenRow
+from ....store.reads import Token
 
 
-def token_to_wire(row: TokenRow) -> dict[str, Any]:
+def token_to_wire(row: Token) -> dict[str, Any]:
     return {"masked_value": f"{row.prefix}...{row.suffix}", "expires_at": row.expires_at_ms}
 
 

@@ -1,0 +1,85 @@
+"""Endpoints of the legacy family, as leptonai 0.26.4 to 0.47.1 send them. Unknown fields are kept."""
+
+from pydantic import Field, StrictBool
+
+from .wire import Affinity, Container, EnvVar, JobMetadata, Mount, QueueConfig, ReservationConfig, Wire
+
+
+class ResourceRequirement(Wire):
+    resource_shape: str | None = None
+    affinity: Affinity | None = None
+    shared_memory_size: int | None = Field(default=None, ge=0)
+    min_replicas: int | None = Field(default=None, ge=0, le=1024)
+    max_replicas: int | None = Field(default=None, ge=0, le=1024)
+
+
+class ScaleDown(Wire):
+    no_traffic_timeout: int | None = Field(default=None, ge=0)
+
+
+class TargetThroughput(Wire):
+    qpm: float | None = None
+
+
+class AutoScaler(Wire):
+    scale_down: ScaleDown | None = None
+    target_gpu_utilization_percentage: int | None = None
+    target_throughput: TargetThroughput | None = None
+
+
+class TokenRef(Wire):
+    token_name_ref: str
+
+
+class ApiToken(Wire):
+    value: str | None = None
+    value_from: TokenRef | None = None
+
+
+class TcpCheck(Wire):
+    port: int = Field(ge=1, le=65535)
+
+
+class Liveness(Wire):
+    initial_delay_seconds: int | None = Field(default=None, ge=0)
+    tcp: TcpCheck | None = None
+
+
+class Readiness(Wire):
+    require_approval: bool | None = None
+
+
+class Health(Wire):
+    readiness: Readiness | None = None
+    liveness: Liveness | None = None
+
+
+class AuthConfig(Wire):
+    ip_allowlist: list[str] | None = None
+
+
+class RoutingPolicy(Wire):
+    enable_header_based_replica_routing: bool | None = None
+
+
+class DeploymentSpec(Wire):
+    container: Container | None = None
+    resource_requirement: ResourceRequirement | None = None
+    auto_scaler: AutoScaler | None = None
+    api_tokens: list[ApiToken] | None = None
+    envs: list[EnvVar] | None = None
+    mounts: list[Mount] | None = None
+    reservation_config: ReservationConfig | None = None
+    image_pull_secrets: list[str] | None = None
+    health: Health | None = None
+    is_pod: bool | None = None
+    queue_config: QueueConfig | None = None
+    auth_config: AuthConfig | None = None
+    routing_policy: RoutingPolicy | None = None
+    allow_unauthenticated_access: StrictBool | None = None
+    ingress_timeout_seconds: int | None = Field(default=None, ge=300, le=6000)
+
+
+class Deployment(Wire):
+    metadata: JobMetadata
+    spec: DeploymentSpec

@@ -1,0 +1,39 @@
+"""The one place that tells what serves from what runs to an end."""
+
+from collections.abc import Sequence
+
+from . import endpoints, runs
+from .runs import Advance, Need, Outcome
+from .workload import Attempt, Phase, Workload
+
+
+def phase_of(workload: Workload, attempts: Sequence[Attempt]) -> Phase:
+    """Derived from spec, decided and observed; nobody sets it by hand."""
+    return (endpoints if workload.spec.serving else runs).phase_of(workload, attempts)
+
+
+def needed(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Need:
+    return (endpoints if workload.spec.serving else runs).needed(workload, attempts, now_ms)
+
+
+def next_try_ms(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> int | None:
+    """When time alone will change something about this workload, or None."""
+    return (endpoints if workload.spec.serving else runs).next_try_ms(workload, attempts, now_ms)
+
+
+def expires_at_ms(workload: Workload, attempts: Sequence[Attempt]) -> int | None:
+    return None if workload.spec.serving else runs.expires_at_ms(workload, attempts)
+
+
+def advance(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Advance | None:
+    return None if workload.spec.serving else runs.advance(workload, attempts, now_ms)
+
+
+def unwanted(workload: Workload, attempts: Sequence[Attempt]) -> dict[tuple[str, int], str]:
+    """Why live attempts must end, by their key; those not in it go on."""
+    if workload.spec.serving:
+        whys = {a.key: endpoints.unwanted(workload, a) for a in attempts if a.is_live}
+    else:
+        has_failed = runs.outcome(workload, attempts) is Outcome.FAILED
+        whys = {a.key: runs.unwanted(workload, a, has_failed) for a in attempts if a.is_live}
+    return {key: why for key, why in whys.items() if why}
