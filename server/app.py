@@ -30,8 +30,9 @@ from .api.lepton.rendered import RenderedJobs
 from .api.lepton.translate.deployments import environment
 from .api.middleware import CleanPath, GuardBrowsers, LimitBody
 from .crashpoints import CrashPoints
+from .data_plane import DataPlane
 from .domain.volumes import HostFolders
-from .machine import choose_driver, local_node, remember_runtime, stay_on_runtime
+from .machine import choose_driver, local_node, remember, stay_on_runtime
 from .reconcile.launches import Machine
 from .reconcile.loop import ReconcileLoop
 from .services import access, volumes
@@ -115,7 +116,7 @@ async def open_home(settings: Settings, clock: Clock, driver: Driver | None = No
         if driver is None:
             settings = stay_on_runtime(settings, store)
             driver, note = await choose_driver(settings, instance, clock)
-            await remember_runtime(store, driver.kind)
+            await remember(store, "runtime", driver.kind)
         stack.push_async_callback(driver.close)
         if settings.ephemeral:
             stack.push_async_callback(driver.purge)
@@ -129,9 +130,13 @@ async def open_home(settings: Settings, clock: Clock, driver: Driver | None = No
         if locked := secret_service.check_key(services):
             log.warning("%s", locked)
         prober = SimulatedProber() if driver.kind == "simulated" else NetworkProber()
+        before = int(store.setting("gateway_port") or 0)
+        plane = DataPlane(settings, clock, before, is_local=driver.kind == "simulated")
+        await remember(store, "gateway_port", str(plane.port))
+        stack.push_async_callback(plane.close)
         machine = Machine(
             store, driver, prober, clock, nodes, instance, files, CrashPoints(clock, settings.crash_at),
-            environment,
+            plane.show, environment,
             lambda workload: secret_service.environment(services, workload),
             lambda workload, attempt: volumes.mounts_of(services, workload, attempt),
         )  # fmt: skip
@@ -141,9 +146,15 @@ async def open_home(settings: Settings, clock: Clock, driver: Driver | None = No
         asgi = make_asgi(
             settings,
             LeptonContext(
-                services, logs, RenderedJobs(store), lambda: "", loop.refusal, __version__, created_at_ms
+                services,
+                logs,
+                RenderedJobs(store),
+                plane.url,
+                loop.refusal,
+                __version__,
+                created_at_ms,
             ),
-            AdminContext(services, loop, logs, driver.kind, __version__, rows),
+            AdminContext(services, loop, logs, plane, driver.kind, __version__, rows),
         )
         stack.push_async_callback(loop.close)
         yield Home(asgi, services, driver, loop, closing, note)

@@ -71,6 +71,7 @@ def main() -> None:
 @main.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="0 takes a free one.  [default: 8787]")
+@click.option("--gateway-port", type=int, help="Where endpoints are reached.  [default: --port + 1]")
 @data_dir_option
 @click.option(
     "--runtime", type=click.Choice(["auto", "docker", "process", "simulated"]), help="[default: auto]"
@@ -183,6 +184,18 @@ def logs(data_dir: Path | None, name: str, replica: str | None, follow: bool) ->
         while piece := answer.read1(65536):
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
+
+
+@main.command()
+@data_dir_option
+@click.argument("name")
+@click.argument("replica", required=False)
+def approve(data_dir: Path | None, name: str, replica: str | None) -> None:
+    """Let the replicas of an endpoint take requests that it holds back for approval."""
+    from urllib.parse import quote
+
+    answer = _ask(_data_dir(data_dir), f"endpoints/{quote(name, safe='')}/approve", body={"replica": replica})
+    click.echo("\n".join(answer["approved"]) or f"no replica of {name} runs yet")
 
 
 @main.group()

@@ -65,12 +65,14 @@ def stay_on_runtime(settings: Settings, store: Store) -> Settings:
     return settings.model_copy(update={"runtime": before})
 
 
-async def remember_runtime(store: Store, kind: str) -> None:
-    def remember(session: Session) -> None:
-        session.merge(SettingRow(name="runtime", value=kind))
+async def remember(store: Store, name: str, value: str) -> None:
+    """A fact for the next server on this data directory."""
 
-    if store.setting("runtime") != kind:
-        await store.write(remember)
+    def save(session: Session) -> None:
+        session.merge(SettingRow(name=name, value=value))
+
+    if store.setting(name) != value:
+        await store.write(save)
 
 
 def local_node(settings: Settings) -> HostNode:

@@ -25,6 +25,7 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8787, ge=0, le=65535)
+    gateway_port: int | None = Field(default=None, ge=0, le=65535)
     data_dir: Path = Field(default_factory=default_data_dir)
     runtime: Literal["auto", "docker", "process", "simulated"] = "auto"
     network_pool: str = "10.213.0.0/16"

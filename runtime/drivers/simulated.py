@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..clock import Clock
-from ..errors import DriverError, LaunchRefused, MountRejected
+from ..errors import DriverError, LaunchRefused, MountRejected, RuntimeUnavailable
 from ..model import ContainerSpec, ContainerState, Handle, LogEntry, Observed, Port
 from .process import check_target
 
@@ -319,8 +319,16 @@ class SimulatedDriver:
                 heapq.heappush(self._due, (due, name))
 
     def _write(self, record: dict[str, Any]) -> None:
-        if self._journal is not None:
-            os.write(self._journal, json.dumps(record).encode() + b"\n")
+        """A line whole or not at all: a full disk must not cost those before and after it."""
+        if self._journal is None:
+            return
+        data, whole = json.dumps(record).encode() + b"\n", os.fstat(self._journal).st_size
+        try:
+            while data:
+                data = data[os.write(self._journal, data) :]
+        except OSError as error:
+            os.ftruncate(self._journal, whole)
+            raise RuntimeUnavailable("the simulated runtime", f"its journal: {error.strerror}") from error
 
     def _replay(self, journal: Path) -> None:
         try:

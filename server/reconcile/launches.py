@@ -1,7 +1,8 @@
 """From a committed attempt to a running container, and what becomes of a launch that fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ...runtime.clock import Clock
 from ...runtime.driver import Driver
@@ -11,6 +12,7 @@ from ...runtime.prober import Prober
 from ..crashpoints import CrashPoints
 from ..domain.inventory import HostNode
 from ..domain.workload import Attempt, AttemptState, Workload
+from ..routing import Route
 from ..store.log_files import LogFiles
 from ..store.store import Store
 from .replicas import Record
@@ -26,6 +28,7 @@ class Machine:
     The parts of the world that the loop acts on.
 
     Args:
+        show_routes: gives the gateway its table, and returns once it has it.
         environment: what a dialect gives its workloads, by attempt.
         secrets: the values of a workload's `secret_env`, now.
         mounts: its mounts as directories of this host, now. Both raise a
@@ -40,6 +43,7 @@ class Machine:
     instance: str
     logs: LogFiles
     crash: CrashPoints
+    show_routes: Callable[[Iterable[Route]], Coroutine[Any, Any, None]]
     environment: Callable[[Workload, Attempt], Environment]
     secrets: Callable[[Workload], Environment]
     mounts: Callable[[Workload, Attempt], tuple[Mount, ...]]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sqlmodel import Session
@@ -18,6 +18,7 @@ from ..domain.lifecycle import needed, next_try_ms
 from ..domain.reservations import reserved_nodes
 from ..domain.workload import Attempt, Workload
 from ..errors import StoreUnavailable
+from ..routing import Route
 from ..snapshot import Ask
 from ..store.log_files import Key
 from ..store.reservations import list_reservations
@@ -26,6 +27,7 @@ from .launches import Machine, container_spec, failed_launch, group_of
 from .log_pumps import LogPumps
 from .probing import Probing
 from .replicas import Action, Archive, Change, Launch, Record, Remove, Stop, diff, unseen
+from .routes import routes_of
 from .tasks import KeyedTasks
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ FAILED_PASS_S = 5.0
 LONG_PASS_S, LONGEST_REST_S = 0.1, 1.0
 STOP_GRACE_S = 30.0
 BLIND_PASSES = 2
+ROUTES = "routes"
+MOST_ENDPOINTS = 100_000
 HEARTBEAT_S = 3.0
 
 
@@ -48,13 +52,15 @@ class ReconcileLoop:
         self._m, self._woken = machine, woken
         self._tasks = KeyedTasks(machine.clock, self.poke)
         self._pumps = LogPumps(machine.driver, machine.logs, machine.clock, self.poke)
-        self._probing = Probing(machine.prober, machine.store, machine.clock, self.poke)
+        self._probing = Probing(machine.prober, machine.store, machine.clock, self.poke, self._show_routes)
         self._launches = asyncio.Semaphore(os.cpu_count() or 1)
         self._owned: list[asyncio.Task[None]] = []
         self._pulling: set[Key] = set()  # launches that wait for their image
         self._blind_passes = 0
         self._groups: set[str] | None = None  # networks that exist; None before the first look
         self.reasons: list[str] = []
+        self._addresses: Mapping[Key, str] = {}  # of running containers, when last seen
+        self._routes: Mapping[str, Route] = {}  # that the gateway was shown
         self.unplaced: dict[str, Unplaced] = {}
 
     def poke(self) -> None:
@@ -103,7 +109,7 @@ class ReconcileLoop:
                 self.reasons = ["the last reconcile pass failed; see the log"]
                 pause = FAILED_PASS_S
             took_s = self._m.clock.monotonic_s() - began_s
-            if took_s > LONG_PASS_S:  # thousands are waiting: the API shares this thread, and has the other half
+            if took_s > LONG_PASS_S:  # thousands wait: the API shares this thread, and has the other half
                 await self._m.clock.sleep(min(took_s, LONGEST_REST_S))
             timer = asyncio.create_task(self._m.clock.sleep(pause))
             woken = asyncio.create_task(self._woken.wait())
@@ -131,6 +137,8 @@ class ReconcileLoop:
         self._probing.look(workloads, attempts, observed)
         self._give_up_pulls(attempts)
         await self._record([a for a in actions if isinstance(a, Record | Change)])
+        self._addresses = {(o.replica_id, o.attempt): o.address for o in observed if o.address}
+        await self._show_routes()
         for action in actions:
             self._begin(action)
         self._drop_groups(attempts, observed)
@@ -279,6 +287,23 @@ class ReconcileLoop:
         """A registry may take for ever; a launch that is past its pull is left to end."""
         for key in self._pulling - {a.key for a in attempts if a.is_live}:
             self._tasks.cancel(key)
+
+    async def _show_routes(self) -> None:
+        """After what was recorded, and before anything is stopped. Bounded by the gateway's patience."""
+        reads = self._m.store.reads
+        tokens: dict[str, frozenset[str]] = {}
+        for token in reads.tokens():
+            tokens[token.workspace] = tokens.get(token.workspace, frozenset()) | {token.sha256}
+        pages = (reads.page(w, "endpoint", size=MOST_ENDPOINTS, archived=False) for w in tokens)
+        workloads = [f.workload for page in pages for f in page]
+        by_id = reads.attempts([w.id for w in workloads]) if workloads else {}
+        attempts = [a for mine in by_id.values() for a in mine]
+        routes = routes_of(workloads, attempts, self._addresses, tokens)
+        if routes != self._routes:
+            await self._tasks.join(ROUTES)
+            self._routes = routes
+            self._tasks.start(ROUTES, lambda: self._m.show_routes(routes.values()))
+            await self._tasks.join(ROUTES)
 
     async def _stop(self, handle: Handle) -> None:
         await self._m.crash.reach(CrashPoint.STOP)

@@ -1,7 +1,7 @@
 """Probes what runs: a task per probe of a container. Only a verdict that turns is written down."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sqlmodel import Session
@@ -19,8 +19,16 @@ ProbeKey = tuple[str, int, ProbeKind]
 
 
 class Probing:
-    def __init__(self, prober: Prober, store: Store, clock: Clock, when_done: Callable[[], None]) -> None:
-        self._prober, self._store, self._clock = prober, store, clock
+    """
+    Args:
+        turned: called when a verdict has been written: requests follow at once, not with the next pass.
+    """
+
+    def __init__(
+        self, prober: Prober, store: Store, clock: Clock, when_done: Callable[[], None],
+        turned: Callable[[], Awaitable[None]],
+    ) -> None:  # fmt: skip
+        self._prober, self._store, self._clock, self._turned = prober, store, clock, turned
         self._tasks = KeyedTasks(clock, when_done)
         self._states: dict[ProbeKey, ProbeState] = {}
         self._telling: set[ProbeKey] = set()
@@ -89,6 +97,7 @@ class Probing:
         self._telling.add(key)
         try:
             await self._store.write(save)
+            await self._turned()
         finally:
             self._telling.discard(key)
 

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from sqlmodel import Session
+
 from ..domain.endpoints import serving_of
 from ..domain.workload import Attempt, Workload, WorkloadSpec
 from ..errors import Conflict, Invalid, NotFound
 from ..store.reads import Found
+from ..store.writes import add_event, load_attempt, save_attempt
 from .context import Services
 from .workloads import create_workload, list_workloads, update_workload
 
@@ -95,6 +98,26 @@ async def change_endpoint(
         return changed(workload, attempts, after), "UpdateRequested"
 
     return await update_workload(services, workspace, found.workload.id, change)
+
+
+async def approve_replicas(services: Services, workspace: str, name: str, replica: str | None) -> list[str]:
+    """Lets one replica take requests, or all that run now. Their ids."""
+    found, attempts = get_endpoint(services, workspace, name)
+    chosen = [a for a in attempts if a.is_live and replica in (None, a.replica_id)]
+    if not chosen and replica is not None:
+        raise NotFound("replica that runs", replica)
+
+    def approve(session: Session) -> None:
+        for key in [a.key for a in chosen]:
+            attempt = load_attempt(session, key)
+            if attempt is not None and attempt.is_live:
+                save_attempt(session, replace(attempt, is_approved=True))
+                message = f"{attempt.replica_id} may take requests"
+                add_event(session, found.id, services.clock.now_ms(), "Approved", message)
+
+    await services.store.write(approve)
+    services.poke()
+    return [a.replica_id for a in chosen]
 
 
 async def restart_endpoint(services: Services, workspace: str, name: str) -> Workload:

@@ -21,8 +21,9 @@ CHUNK = 500  # rows read at a time where a filter is not one of the store's
 
 
 def new_id(name: str) -> str:
-    number = secrets.randbelow(len(ID_ALPHABET) ** 4)
-    return f"{name}-{''.join(ID_ALPHABET[number // len(ID_ALPHABET) ** i % len(ID_ALPHABET)] for i in range(4))}"
+    base = len(ID_ALPHABET)
+    number = secrets.randbelow(base**4)  # one call into the system, not one for each character
+    return f"{name}-{''.join(ID_ALPHABET[number // base**i % base] for i in range(4))}"
 
 
 def get_shape(services: Services, name: str, *, field: str) -> Shape:

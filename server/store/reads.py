@@ -8,7 +8,7 @@ answer from the page cache, on the event loop's thread.
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from typing import Any, NamedTuple
 
@@ -66,7 +66,7 @@ def _one_of(name: str) -> Any:
 
 
 def _found() -> Any:
-    return select(col(_w.id), col(_w.seq), col(_w.revision), col(_w.phase), col(_w.doc))
+    return select(*(getattr(_w, field.name) for field in fields(Found)))
 
 
 @cache
@@ -90,7 +90,9 @@ GET = prepared(_found().where(col(_w.id) == bindparam("id"), col(_w.workspace) =
 UNSETTLED = prepared(_found().where(col(_w.is_settled) == literal_column("0")).order_by(col(_w.seq)))
 EXPIRED = prepared(_found().where(col(_w.expires_at_ms) <= bindparam("now")).order_by(col(_w.seq)))
 BY_IDS = prepared(_found().where(col(_w.id).in_(_one_of("ids"))))
-NEXT_EXPIRY = prepared(select(func.min(col(_w.expires_at_ms))).where(col(_w.expires_at_ms) > bindparam("now")))
+NEXT_EXPIRY = prepared(
+    select(func.min(col(_w.expires_at_ms))).where(col(_w.expires_at_ms) > bindparam("now"))
+)
 COUNTS = prepared(
     select(col(_w.kind), func.count())
     .where(col(_w.workspace) == bindparam("ws"), col(_w.is_archived) == literal_column("0"))

@@ -1,6 +1,9 @@
 """Endpoints from the real clients: created, ready, changed, stopped, removed; on containers and processes."""
 
 import socket
+import subprocess
+import sys
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -89,6 +92,60 @@ def test_crash_is_told_with_its_exit_code_and_tried_again(home: World, sdk: Sdk)
     assert state(home, sdk, "crash") in ("Not Ready", "Starting")
 
 
+def ask(home: World, sdk: Sdk, name: str, token: str = "") -> tuple[int, bytes]:
+    """Status and body of a request through the gateway."""
+    url = status(home, sdk, name)["endpoint"]["external_endpoint"]
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/", headers=headers), timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_requests_reach_the_replica_with_a_token_only(home: World, sdk: Sdk) -> None:
+    port = free_port()
+    create(home, sdk, "shop", port, serve(port), api_tokens=[{"value": "let-me-in"}])
+    eventually("Ready", lambda: state(home, sdk, "shop") == "Ready")
+    assert ask(home, sdk, "shop")[0] == 401
+    assert ask(home, sdk, "shop", "wrong")[0] == 401
+    assert ask(home, sdk, "shop", "let-me-in") == (200, b"hello from shop\n")
+    sdk.run(home, "client.deployment.stop(name)", name="shop")
+    eventually("Stopped", lambda: state(home, sdk, "shop") == "Stopped")
+    assert ask(home, sdk, "shop", "let-me-in")[0] == 503
+    kept = [p for p in home.data_dir.rglob("*") if p.is_file() and b"let-me-in" in p.read_bytes()]
+    assert kept == []
+
+
+def test_requests_go_on_while_the_server_is_killed_and_back(home: World, sdk: Sdk) -> None:
+    port = free_port()
+    create(home, sdk, "steady", port, serve(port))
+    eventually("Ready", lambda: state(home, sdk, "steady") == "Ready")
+    url = status(home, sdk, "steady")["endpoint"]["external_endpoint"] + "/"
+    home.kill()
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert answer.read() == b"hello from steady\n"
+    home.start()
+    assert status(home, sdk, "steady")["endpoint"]["external_endpoint"] + "/" == url
+    for _ in range(20):
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            assert answer.read() == b"hello from steady\n"
+
+
+def test_replica_takes_requests_after_its_approval(home: World, sdk: Sdk) -> None:
+    port = free_port()
+    health = {"readiness": {"require_approval": True}}
+    create(home, sdk, "held", port, serve(port), health=health)
+    readiness = "result = client.deployment.get_readiness(name)"
+    waits = "RequireReadinessApproval"
+    eventually("it waits", lambda: waits in str(sdk.run(home, readiness, name="held")))
+    assert ask(home, sdk, "held")[0] == 503
+    argv = [sys.executable, "-m", "homeport", "approve", "--data-dir", str(home.data_dir), "held"]
+    subprocess.run(argv, check=True, timeout=30)
+    eventually("Ready", lambda: state(home, sdk, "held") == "Ready")
+    assert ask(home, sdk, "held") == (200, b"hello from held\n")
+
+
 def test_changed_environment_replaces_the_replica(home: World, sdk: Sdk) -> None:
     port = free_port()
     create(home, sdk, "app", port, serve(port))
@@ -98,9 +155,7 @@ def test_changed_environment_replaces_the_replica(home: World, sdk: Sdk) -> None
     sdk.run(home, code, name="app", spec={"envs": [{"name": "WHO", "value": "somebody else"}]})
     eventually("another container", lambda: home.containers() not in (before, []))
     eventually("Ready again", lambda: state(home, sdk, "app") == "Ready")
-    if home.runtime == "process":
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
-            assert answer.read() == b"hello from somebody else\n"
+    assert ask(home, sdk, "app") == (200, b"hello from somebody else\n")
     with pytest.raises(SdkError, match="no valid field to update"):
         sdk.run(home, code, name="app", spec={"envs": [{"name": "WHO", "value": "somebody else"}]})
 

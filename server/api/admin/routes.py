@@ -9,11 +9,12 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
+from ...data_plane import DataPlane
 from ...domain.runs import current_run
 from ...domain.workload import TERMINAL, Phase
 from ...errors import HomeportError, Invalid, NotFound, Unauthorized
 from ...reconcile.loop import ReconcileLoop
-from ...services import access, attempt_logs, reservations, workloads
+from ...services import access, attempt_logs, endpoints, reservations, workloads
 from ...services.attempt_logs import LogSources
 from ...services.context import Services
 
@@ -23,6 +24,7 @@ class AdminContext:
     services: Services
     loop: ReconcileLoop
     logs: LogSources
+    plane: DataPlane
     runtime: str
     version: str
     operations: tuple[tuple[str, str, str, str | None], ...]  # area, method, path, test
@@ -55,7 +57,8 @@ Bearer = Annotated[access.Caller, Depends(bearer)]
 async def get_health(ctx: Context) -> Response:
     """503 only while the store cannot write; trouble with the runtime is a reason, not an outage."""
     trouble = await ctx.services.store.trouble()
-    reasons = list(dict.fromkeys([trouble, *ctx.loop.reasons] if trouble else ctx.loop.reasons))
+    told = [trouble, *ctx.loop.reasons, ctx.plane.trouble]
+    reasons = list(dict.fromkeys(reason for reason in told if reason))
     answer = {"status": "degraded" if reasons else "ok", "reasons": reasons}
     return JSONResponse(answer | ({"message": trouble} if trouble else {}), 503 if trouble else 200)
 
@@ -133,6 +136,18 @@ async def read_log(
     lines = await attempt_logs.read_lines(ctx.logs, list(latest.values()))
     text = "".join(f"[{x.replica_id}] {x.text}\n" if len(latest) > 1 else f"{x.text}\n" for x in lines)
     return PlainTextResponse(text)
+
+
+class Approval(BaseModel):
+    """`replica`: its id; all that run now unless it is named."""
+
+    replica: str | None = None
+
+
+@router.post("/endpoints/{name}/approve")
+async def approve_endpoint(name: str, approval: Approval, ctx: Context, who: Bearer) -> Response:
+    approved = await endpoints.approve_replicas(ctx.services, who.workspace, name, approval.replica)
+    return JSONResponse({"approved": approved})
 
 
 class NewReservation(BaseModel):

@@ -12,7 +12,7 @@ from .rendered import RenderedJobs
 class LeptonContext:
     """
     Args:
-        gateway_url: where endpoints are reached, "" while no gateway runs.
+        gateway_url: where endpoints are reached.
         refusal: why a workload is not placed, by its id.
         created_at_ms: when this data directory was made; nodes and groups are as old.
     """
@@ -20,7 +20,7 @@ class LeptonContext:
     services: Services
     logs: LogSources
     jobs: RenderedJobs
-    gateway_url: Callable[[], str]
+    gateway_url: str
     refusal: Callable[[str], Sequence[str]]
     version: str
     created_at_ms: int

@@ -38,7 +38,7 @@ def _shown(ctx: LeptonContext, workload: Workload, status: int = 200) -> Respons
     phase = found.phase if found else None
     attempts = ctx.services.store.attempts_of(workload.id)
     assert phase is not None
-    return JSONResponse(translate.deployment_to_wire(workload, phase, attempts, ctx.gateway_url()), status)
+    return JSONResponse(translate.deployment_to_wire(workload, phase, attempts, ctx.gateway_url), status)
 
 
 @router.get("/{ws}/deployments")
@@ -46,7 +46,7 @@ async def list_deployments(who: Authorized, ctx: Context) -> Response:
     found = endpoints.list_endpoints(ctx.services, who.workspace)
     attempts = ctx.services.store.reads.attempts([f.id for f in found])
     return JSONResponse(
-        [translate.deployment_to_wire(f.workload, f.phase, attempts[f.id], ctx.gateway_url()) for f in found]
+        [translate.deployment_to_wire(f.workload, f.phase, attempts[f.id], ctx.gateway_url) for f in found]
     )
 
 

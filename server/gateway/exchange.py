@@ -1,0 +1,285 @@
+"""One request from its head to the end of its answer."""
+
+from typing import TYPE_CHECKING
+
+from ..routing import AccessRecord
+from .checks import Refusal, Request
+from .headers import Answer, PathForm, write_answer, write_interim
+
+if TYPE_CHECKING:
+    from .downstream import Downstream
+    from .endpoint import Endpoint
+    from .upstream import ReplicaPool, Upstream
+
+MOST_REPLICAS = 3  # tried for one request
+SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+CLIENT_LEFT = 499
+
+
+class Exchange:
+    """
+    Between a client's connection and a replica's.
+
+    Args:
+        head: what the replica gets, kept until it was sent.
+        form: puts the path form's prefix back into the answer.
+    """
+
+    __slots__ = (
+        "_pending", "_pool", "_started_s", "_tried", "_up", "bytes_in", "bytes_out", "down", "endpoint",
+        "first_byte_s", "form", "has_answer", "head", "is_body_sent", "is_over", "note", "pending_bytes",
+        "replica", "request", "request_id", "status", "wait_until",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        down: "Downstream",
+        endpoint: "Endpoint",
+        request: Request,
+        request_id: bytes,
+        head: bytes,
+        form: PathForm | None,
+        started_s: float,
+    ) -> None:
+        self.down, self.endpoint, self.request, self.form = down, endpoint, request, form
+        self.request_id, self.head = request_id, head
+        self._started_s = started_s
+        self._pending: list[bytes] = [head]
+        self.pending_bytes = 0
+        self._pool: ReplicaPool | None = None
+        self._up: Upstream | None = None
+        self._tried: set[str] = set()
+        self.replica = ""
+        self.is_body_sent = not request.has_body
+        self.has_answer = self.is_over = False
+        self.status = self.bytes_in = self.bytes_out = 0
+        self.first_byte_s = 0.0
+        self.wait_until = 0.0
+        self.note = ""
+
+    # --- towards the replica
+
+    def start(self) -> None:
+        """To a replica, or to wait for one, or refused."""
+        endpoint = self.endpoint
+        refused = endpoint.admit(self)
+        if isinstance(refused, Refusal):
+            self.fail(refused)
+
+    def connect(self, pool: "ReplicaPool", *, anew: bool = False) -> None:
+        self._pool = pool
+        self.replica = pool.id
+        self._tried.add(pool.id)
+        pool.open += 1
+        gateway = self.endpoint.gateway
+        self.wait_until = self.down.deadline = gateway.now() + gateway.limits.connect_s
+        pool.connect(self, anew=anew)
+
+    def attach(self, up: "Upstream") -> None:
+        self._up = up
+        up.begin(self)
+        self.wait_until = 0.0
+        pending = self._pending
+        up.transport.write(pending[0] if len(pending) == 1 else b"".join(pending))
+        self._pending = []
+        self.pending_bytes = 0
+        self.touch()
+        self.down.steer()
+        if self.down.is_full:
+            up.pause(True)
+
+    def unreachable(self, why: str) -> None:
+        """Nothing was sent, so another replica may have it, whatever the method."""
+        if self.is_over:
+            return
+        self._leave_pool()
+        pool = self.endpoint.pick(self, self._tried) if len(self._tried) < MOST_REPLICAS else None
+        if pool is None:
+            self.note = f"connect: {why}"
+            self.fail(Refusal(502, "replica_unreachable", "no replica of the endpoint could be reached"))
+        else:
+            self.connect(pool)
+
+    def send(self, data: bytes) -> None:
+        """Body bytes, framed for the replica."""
+        if self._up is not None:
+            self._up.transport.write(data)
+        else:
+            self._pending.append(data)
+            self.pending_bytes += len(data)
+            self.endpoint.holds_more(self, len(data))
+
+    @property
+    def is_replica_full(self) -> bool:
+        """Nothing more should be read from the client now."""
+        if self._up is not None:
+            return self._up.is_full
+        return self.pending_bytes >= self.down.gateway.limits.buffer_bytes
+
+    def touch(self) -> None:
+        """Something moved."""
+        if self.wait_until == 0.0:
+            gateway = self.endpoint.gateway
+            patience_s = gateway.limits.body_idle_s if self._awaits_body else self.endpoint.route.timeout_s
+            self.down.deadline = gateway.now() + patience_s
+
+    @property
+    def _awaits_body(self) -> bool:
+        """It is the client's turn."""
+        return self.down.is_reading_body and not self.has_answer and not self.is_replica_full
+
+    def pause_replica(self, is_paused: bool) -> None:
+        if self._up is not None:
+            self._up.pause(is_paused)
+
+    # --- towards the client
+
+    def answer_head(self, answer: Answer, *, is_chunked: bool) -> bytes:
+        self.status = answer.status
+        self.has_answer = True
+        self.first_byte_s = self.endpoint.gateway.now()
+        if answer.status == 204:
+            answer.length = None
+        is_unframed = answer.has_body and answer.length is None and not is_chunked
+        self.down.is_last |= is_unframed or not self.request.keep_alive or self.endpoint.gateway.is_draining
+        return write_answer(
+            answer, self.request, self.request_id, is_closing=self.down.is_last, is_chunked=is_chunked
+        )
+
+    def interim(self, answer: Answer) -> None:
+        is_asked = answer.status != 100 or self.request.expects_continue
+        if is_asked and self.request.is_11:
+            self.write(write_interim(answer))
+
+    def switch(self, answer: Answer, rest: bytes) -> None:
+        """101: from now on bytes go both ways as they are."""
+        if not self.request.upgrade or answer.upgrade.lower() != self.request.upgrade.lower():
+            self.bad_answer("a switch of protocols that nobody asked for")
+            return
+        self.status = 101
+        self.has_answer = True
+        self.first_byte_s = self.endpoint.gateway.now()
+        self.down.is_last = True
+        self.write(write_interim(answer) + rest)
+        self.down.begin_tunnel()
+
+    def write(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        self.down.write(data)
+
+    def complete(self) -> None:
+        if not self.is_over:
+            self._up = None
+            self._end()
+            self.down.answered(self)
+
+    def fail(self, refusal: Refusal) -> None:
+        """An answer of the gateway's own, or the end of the connection where one has begun."""
+        if self.is_over:
+            return
+        self._drop_replica()
+        if self.has_answer:
+            self.note = self.note or refusal.code
+            self._end()
+            self.down.break_off()
+        else:
+            self.status = refusal.status
+            self.note = self.note or refusal.code
+            self._end()
+            self.down.refuse(refusal, self)
+
+    def bad_answer(self, why: str) -> None:
+        self.note = f"answer: {why}"
+        self.fail(Refusal(502, "bad_answer", "the replica's answer is not valid HTTP"))
+
+    def lost_replica(self, up: "Upstream") -> None:
+        """
+        The connection ended inside an answer, or before it.
+
+        A kept connection that ends before its first byte counts as one that could not be
+        made, for a request that changes nothing: the replica had closed it already.
+        """
+        if self.is_over:
+            return
+        self._up = None
+        if not up.is_fresh and not up.has_answered and self.request.method in SAFE and self.is_body_sent:
+            pool = self._pool
+            self._leave_pool()
+            if pool is not None and not self.request.has_body:
+                self._pending = [self.head]
+                if pool.is_retired:
+                    pool = self.endpoint.pick(self, self._tried)
+                if pool is not None:
+                    self.connect(pool, anew=True)
+                    return
+        self.note = "the replica closed the connection"
+        self.fail(Refusal(502, "replica_closed", "the replica closed the connection before it had answered"))
+
+    def timed_out(self) -> None:
+        if self.wait_until and self._pool is None:
+            self.note = "hold"
+            self.fail(Refusal(503, "not_ready", "no replica became ready in time", (b"Retry-After: 5\r\n",)))
+        elif self.wait_until:
+            assert self._pool is not None
+            self._pool.stop_dialling(self)
+            self._pool.rest()
+            self.unreachable("timed out")
+        elif self._awaits_body:
+            self.fail(Refusal(408, "body_timeout", "the request body stopped coming"))
+        else:
+            self.note = "timeout"
+            self.fail(Refusal(504, "replica_timeout", "the replica did not answer in time"))
+
+    def replica_sent_eof(self) -> bool:
+        """In a tunnel each direction ends on its own. True keeps the other one open."""
+        return self.down.end_writing()
+
+    def end_sending(self) -> None:
+        if self._up is not None and self._up.transport.can_write_eof():
+            self._up.transport.write_eof()
+
+    def end_tunnel(self) -> None:
+        """Both directions have ended."""
+        if self._up is not None:
+            self._up.close()
+
+    def cancel(self) -> None:
+        """The client is gone."""
+        if not self.is_over:
+            self._drop_replica()
+            if self.status != 101:
+                self.status, self.note = CLIENT_LEFT, self.note or "client left"
+            self._end()
+
+    def _drop_replica(self) -> None:
+        if self._up is not None:
+            up, self._up = self._up, None
+            up.let_go()
+        elif self._pool is not None:
+            self._pool.stop_dialling(self)
+        self.endpoint.let_go(self)
+
+    def _leave_pool(self) -> None:
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            pool.done()
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._leave_pool()
+        gateway, request = self.endpoint.gateway, self.request
+        now_s = gateway.now()
+        duration_ms = (now_s - self._started_s) * 1000
+        counters = self.endpoint.counters
+        counters.open -= 1
+        counters.add_answer(self.status, duration_ms, self.bytes_in, self.bytes_out)
+        first_ms = (self.first_byte_s - self._started_s) * 1000 if self.first_byte_s else 0.0
+        gateway.record(AccessRecord(
+            gateway.now_ms(), self.request_id.decode(), self.endpoint.route.key, self.replica,
+            self.down.client, request.method.decode(), path_of(request), self.status,
+            self.bytes_in, self.bytes_out, round(first_ms, 3), round(duration_ms, 3), self.note,
+        ))  # fmt: skip
+
+
+def path_of(request: Request) -> str:
+    return request.target.partition(b"?")[0].decode("latin-1")[:2048]

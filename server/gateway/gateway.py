@@ -1,0 +1,312 @@
+"""The gateway itself: table, connections, time. `feed.py` puts it on a unix socket; tests use it as it is."""
+
+import asyncio
+import contextlib
+import itertools
+import random
+import secrets
+import socket
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from ...runtime.clock import Clock
+from ..routing import AccessRecord, Route, RouteTable, TrafficCounters
+from .access import hash_bearer, is_address, is_secret, judge
+from .checks import Refusal, Request, host_name, split_target
+from .downstream import Downstream
+from .endpoint import Endpoint
+from .exchange import Exchange, path_of
+from .headers import PathForm, write_request
+from .limits import Limits
+
+NOT_FOUND = Refusal(404, "not_found", "no endpoint is served at this address")
+MISDIRECTED = Refusal(421, "misdirected", "this host name is not the gateway's; `--allow-host` admits it")
+FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+class Gateway:
+    """
+    Args:
+        hosts: names under which the path form answers, besides addresses and localhost. A
+            page of another name (DNS rebinding) gets nothing without a token of ours.
+        on_wake: a request waits for this endpoint (its key), which is scaled to zero.
+        on_record: one request has ended.
+        on_drained: (key, replica id) was removed from its route and has no request left.
+        draw: source of chance.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        limits: Limits | None = None,
+        *,
+        hosts: Iterable[str] = (),
+        on_wake: Callable[[str], None] = _ignore,
+        on_record: Callable[[AccessRecord], None] = _ignore,
+        on_drained: Callable[[str, str], None] = _ignore,
+        draw: random.Random | None = None,
+    ) -> None:
+        self.clock, self.limits = clock, limits or Limits()
+        self.now, self.now_ms = clock.monotonic_s, clock.now_ms
+        self.on_wake, self.record, self.on_drained = on_wake, on_record, on_drained
+        self.draw = draw or random.Random()
+        self.is_draining = False
+        self._hosts = frozenset(h.lower() for h in hosts)
+        self._table = RouteTable()
+        self._endpoints: dict[str, Endpoint] = {}
+        self._by_host: dict[str, Endpoint] = {}
+        self._connections: set[Downstream] = set()
+        self._silent: dict[Downstream, None] = {}
+        self._is_empty = asyncio.Event()
+        self._unfinished: dict[str, dict[Downstream, None]] = {}
+        self._held = self._held_bytes = 0
+        self._ids = itertools.count(1)
+        self._id_prefix = secrets.token_hex(6)
+        self._servers: list[asyncio.Server] = []
+        self._sweeper: asyncio.Task[None] | None = None
+
+    # --- the table
+
+    def put(self, route: Route) -> None:
+        """
+        Adds or replaces one endpoint; at once, and however many there are.
+
+        Raises:
+            HostTaken: nothing was changed.
+        """
+        before = self._table.put(route)
+        endpoint = self._endpoints.get(route.key)
+        if endpoint is None:
+            endpoint = self._endpoints[route.key] = Endpoint(self, route)
+        for host in before.hosts if before else ():
+            self._by_host.pop(host, None)
+        self._by_host.update(dict.fromkeys(route.hosts, endpoint))
+        if before is not None:
+            endpoint.change(route)
+
+    def remove(self, key: str) -> None:
+        before = self._table.remove(key)
+        if before is None:
+            return
+        for host in before.hosts:
+            self._by_host.pop(host, None)
+        self._endpoints.pop(key).close()
+
+    def replace(self, routes: Iterable[Route]) -> None:
+        """
+        The whole table; what stays equal is not touched.
+
+        Raises:
+            HostTaken: nothing was changed.
+        """
+        wanted = {route.key: route for route in routes}
+        table = RouteTable(wanted.values())
+        for key in self._endpoints.keys() - wanted.keys():
+            self.remove(key)
+        changed = [r for r in wanted.values() if self._table.get(r.key) != r]
+        for route in changed:  # a host name may go from one endpoint to another
+            before = self._table.get(route.key)
+            for host in before.hosts if before else ():
+                self._by_host.pop(host, None)
+        self._table = table
+        for route in changed:
+            endpoint = self._endpoints.get(route.key)
+            if endpoint is None:
+                endpoint = self._endpoints[route.key] = Endpoint(self, route)
+            else:
+                endpoint.change(route)
+            self._by_host.update(dict.fromkeys(route.hosts, endpoint))
+
+    def counters(self) -> dict[str, TrafficCounters]:
+        return {key: endpoint.counters for key, endpoint in self._endpoints.items()}
+
+    def wanted(self) -> list[str]:
+        """Keys of endpoints for which requests wait."""
+        return [key for key, endpoint in self._endpoints.items() if endpoint.is_wanted]
+
+    # --- requests
+
+    def route(self, down: Downstream, request: Request, began_s: float) -> Exchange | Refusal:
+        """Counts the request, and gives it an id."""
+        if not request.request_id:
+            request.request_id = f"{self._id_prefix}-{next(self._ids):x}".encode()
+        endpoint = self._by_host.get(host_name(request.host)) if self._by_host else None
+        prefix, target = b"", request.target
+        if endpoint is None:
+            split = split_target(request.target)
+            endpoint = self._endpoints.get(split[0]) if split else None
+            if split is None or endpoint is None:
+                return NOT_FOUND
+            _, prefix, target = split
+        rule = endpoint.route.access
+        hashed = hash_bearer(request.authorization) if request.authorization else ""
+        is_ours = bool(hashed) and is_secret(rule, hashed)
+        if prefix and not is_ours and not self._is_own_host(request.host):
+            return MISDIRECTED
+        if rule.tokens is not None or endpoint.networks:
+            refusal = judge(rule, endpoint.networks, down.client, hashed)
+            if refusal is not None:
+                endpoint.counters.unauthorized += 1
+                return refusal
+        counters = endpoint.counters
+        counters.requests += 1
+        counters.open += 1
+        counters.last_request_ms = self.now_ms()
+        head = write_request(
+            request, target, prefix, down.forwarded, request.request_id, hides_token=is_ours
+        )  # fmt: skip
+        form = PathForm(prefix) if prefix else None
+        return Exchange(down, endpoint, request, request.request_id, head, form, began_s)
+
+    def record_refusal(
+        self, down: Downstream, request: Request | None, refusal: Refusal, duration_s: float
+    ) -> None:
+        """Of what never became an exchange; None was not even a request."""
+        request_id, key, method, path = "", "", "-", "-"
+        if request is not None:
+            request_id, method, path = request.request_id.decode(), request.method.decode(), path_of(request)
+            endpoint = self._by_host.get(host_name(request.host))
+            split = split_target(request.target)
+            if endpoint is None and split is not None:
+                endpoint = self._endpoints.get(split[0])
+            key = endpoint.route.key if endpoint else ""
+        self.record(AccessRecord(
+            self.now_ms(), request_id, key, "", down.client, method, path, refusal.status,
+            0, 0, 0.0, round(duration_s * 1000, 3), refusal.code,
+        ))  # fmt: skip
+
+    def _is_own_host(self, host: bytes) -> bool:
+        name = host_name(host)
+        return (
+            name in ("", "localhost", "127.0.0.1")
+            or name in self._hosts
+            or name.endswith(".localhost")
+            or is_address(name)
+        )
+
+    def hold(self, count: int, size: int) -> bool:
+        """Counts what waits, over all endpoints; False, and nothing counted, beyond the limits."""
+        is_more = count > 0 or size > 0
+        limits = self.limits
+        if is_more and (self._held + count > limits.held or self._held_bytes + size > limits.held_bytes):
+            return False
+        self._held += count
+        self._held_bytes += size
+        return True
+
+    # --- connections
+
+    def add(self, down: Downstream) -> None:
+        self._connections.add(down)
+        if len(self._connections) <= self.limits.connections:
+            self._silent[down] = None
+        elif self._silent:
+            oldest = next(iter(self._silent))
+            self.has_spoken(oldest)
+            oldest.abort()
+            self._silent[down] = None
+        else:
+            down.goodbye(FULL)
+
+    def discard(self, down: Downstream) -> None:
+        self._connections.discard(down)
+        self.has_spoken(down)
+        self.has_head(down)
+        if not self._connections:
+            self._is_empty.set()
+
+    def has_spoken(self, down: Downstream) -> None:
+        """It has sent something; those that have not are the first to go when there are too many."""
+        self._silent.pop(down, None)
+
+    def lacks_head(self, down: Downstream) -> None:
+        """Part of a head has come. Who begins many and ends none loses the oldest."""
+        of_client = self._unfinished.setdefault(down.client, {})
+        of_client[down] = None
+        if len(of_client) > self.limits.unfinished_heads:
+            oldest = next(iter(of_client))
+            self.has_head(oldest)
+            oldest.abort()
+
+    def has_head(self, down: Downstream) -> None:
+        of_client = self._unfinished.get(down.client)
+        if of_client is not None:
+            of_client.pop(down, None)
+            if not of_client:
+                del self._unfinished[down.client]
+
+    # --- life
+
+    async def listen(
+        self, listener: socket.socket | None = None, *, host: str = "127.0.0.1", port: int = 0
+    ) -> int:
+        """
+        Begins to serve, on a socket that is given or on one of its own.
+
+        Args:
+            listener: made with proto=IPPROTO_TCP; asyncio sets TCP_NODELAY only then.
+
+        Returns:
+            The port.
+        """
+        listener = listener or open_listener(host, port)
+        loop = asyncio.get_running_loop()
+        self._servers.append(await loop.create_server(lambda: Downstream(self), sock=listener, backlog=1024))
+        if self._sweeper is None:
+            self._sweeper = loop.create_task(self._sweep())
+        return listener.getsockname()[1]
+
+    async def _sweep(self) -> None:
+        while True:
+            await self.clock.sleep(self.limits.sweep_s)
+            now_s = self.now()
+            for down in tuple(self._connections):
+                down.check(now_s)
+            for endpoint in tuple(self._endpoints.values()):
+                endpoint.sweep(now_s)
+
+    async def close(self, drain_s: float = 0.0) -> None:
+        """No new connection; open requests have `drain_s` to end, then they are cut."""
+        self.is_draining = True
+        for server in self._servers:
+            server.close()
+        for down in tuple(self._connections):
+            down.close_if_idle()
+        if self._connections and drain_s > 0:
+            self._is_empty.clear()
+            await first_of(self._is_empty.wait(), self.clock.sleep(drain_s))
+        for down in tuple(self._connections):
+            down.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+        for key in tuple(self._endpoints):
+            self.remove(key)
+
+
+async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Returns when one has ended; the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
