@@ -58,7 +58,7 @@ class ProcessGateway:
         self._seq = itertools.count(1)
         self._writer: asyncio.StreamWriter | None = None
         self._child: subprocess.Popen[bytes] | None = None
-        self._has_served = False
+        self._has_served = self._is_closing = False
         self._keeper: asyncio.Task[None] | None = None
         self.pid = 0
 
@@ -74,6 +74,7 @@ class ProcessGateway:
         return self._port
 
     async def close(self, *, stop: bool = False) -> None:
+        self._is_closing = True
         if stop and self._writer is not None:
             with contextlib.suppress(GatewayAway):
                 await self._ask({"op": "leave", "drain_s": 0})
@@ -160,6 +161,8 @@ class ProcessGateway:
             except WireError as error:
                 log.warning("the gateway sent what is no message: %s", error)
             self._hang_up()
+            if self._is_closing:
+                return
             log.warning("the gateway is gone; starting it again")
             while True:
                 try:

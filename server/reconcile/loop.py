@@ -98,7 +98,7 @@ class ReconcileLoop:
     async def _run(self) -> None:
         while True:
             self._woken.clear()
-            began_s = self._m.clock.monotonic_s()
+            began_s = self._m.clock.spent_s()
             try:
                 pause = await self.run_pass()
             except StoreUnavailable as error:
@@ -108,7 +108,7 @@ class ReconcileLoop:
                 log.exception("reconcile pass failed")
                 self.reasons = ["the last reconcile pass failed; see the log"]
                 pause = FAILED_PASS_S
-            took_s = self._m.clock.monotonic_s() - began_s
+            took_s = self._m.clock.spent_s() - began_s
             if took_s > LONG_PASS_S:  # thousands wait: the API shares this thread, and has the other half
                 await self._m.clock.sleep(min(took_s, LONGEST_REST_S))
             timer = asyncio.create_task(self._m.clock.sleep(pause))

@@ -30,6 +30,7 @@ STATES = {
     Phase.ARCHIVED: "Archived",
 }
 JOB_PRIORITY = 67  # design: a job without a class is mid-4000, 67 on the one scale of 0..150
+LOG_LAG_MS = 100  # engines stamp a line when they read it: up to 20 ms after the end were seen
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,34}[a-z0-9])?")  # leptonai 0.47.1, api.v2.job_validation
 # What these fields ask for is not built yet. Refused rather than ignored: work would run without it.
 UNSERVED = ("storage_attachments",)
@@ -160,8 +161,8 @@ def job_to_wire(workload: Workload, phase: Phase, attempts: Sequence[Attempt]) -
     }
     ended = finished_at_ms(workload, attempts)
     if phase in TERMINAL and ended is not None:
-        # Rounded up: `lep log get` of 0.27.3 and 0.47.1 asks for the lines before it, over more than no time.
-        status["completion_time"] = max(ended, workload.created_at_ms) + 1
+        # `lep log get` of 0.27.3 and 0.47.1 asks for the lines before it, over more than no time.
+        status["completion_time"] = max(ended, workload.created_at_ms) + LOG_LAG_MS
     return {"metadata": metadata, "spec": spec, "status": status}
 
 
@@ -175,7 +176,7 @@ def run_to_wire(workload: Workload, run: Run) -> dict[str, Any]:
         "succeeded": run.succeeded,
         "failed": run.failed,
         "creation_time": run.began_at_ms,
-        "completion_time": max(run.finished_at_ms, run.began_at_ms) + 1,
+        "completion_time": max(run.finished_at_ms, run.began_at_ms) + LOG_LAG_MS,
     }
 
 
