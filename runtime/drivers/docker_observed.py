@@ -31,6 +31,9 @@ def observed(inspected: Mapping[str, Any]) -> Observed:
     labels, state = inspected["Config"]["Labels"], inspected["State"]
     seen = STATES.get(state["Status"], ContainerState.RUNNING)
     exit_code = state["ExitCode"] if seen is ContainerState.EXITED else None
+    started_ms, finished_ms = _ms(state["StartedAt"]), _ms(state["FinishedAt"])
+    if finished_ms is not None:
+        finished_ms = max(finished_ms, started_ms or 0)  # 20.10 notes a start a little late
     return Observed(
         handle=Handle(inspected["Id"], inspected["Name"].lstrip("/")),
         workload_id=labels["homeport.workload"],
@@ -40,8 +43,8 @@ def observed(inspected: Mapping[str, Any]) -> Observed:
         state=seen,
         exit_code=exit_code,
         oom_killed=bool(state.get("OOMKilled")) and exit_code == KILLED,  # else only a child was
-        started_at_ms=_ms(state["StartedAt"]),
-        finished_at_ms=_ms(state["FinishedAt"]) if seen is ContainerState.EXITED else None,
+        started_at_ms=started_ms,
+        finished_at_ms=finished_ms if seen is ContainerState.EXITED else None,
         error=state.get("Error") or "",
         ports=_ports(inspected) if seen is ContainerState.RUNNING else (),
         address=_address(inspected) if seen is ContainerState.RUNNING else "",

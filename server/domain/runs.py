@@ -69,6 +69,8 @@ def replica_runs(workload: Workload, attempts: Sequence[Attempt]) -> Iterator[Re
 
 def outcome(workload: Workload, attempts: Sequence[Attempt]) -> Outcome:
     """Failed as soon as one replica has no try left; succeeded once all have."""
+    if not attempts:
+        return Outcome.OPEN
     replicas = list(replica_runs(workload, attempts))
     if any(r.has_failed(workload.spec.worker_retries) for r in replicas):
         return Outcome.FAILED
@@ -129,7 +131,7 @@ def next_try_ms(workload: Workload, attempts: Sequence[Attempt], now_ms: int) ->
     times = [workload.retry_at_ms] if workload.retry_at_ms is not None else []
     if not workload.is_due and workload.spec.start_at_ms is not None:
         times.append(workload.spec.start_at_ms)
-    if workload.is_wanted and outcome(workload, attempts) is Outcome.OPEN:
+    if attempts and workload.is_wanted and outcome(workload, attempts) is Outcome.OPEN:
         times += [r.next_try_ms for r in replica_runs(workload, attempts) if not r.is_live]
     if (expiry := expires_at_ms(workload, attempts)) is not None:
         times.append(expiry)

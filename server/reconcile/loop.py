@@ -189,7 +189,8 @@ class ReconcileLoop:
         if (expiry := m.store.reads.next_expiry_ms(now)) is not None:
             times.append(expiry)
         times += [t for r in reservations for t in (r.starts_at_ms, r.ends_at_ms) if t > now]
-        return min([IDLE_S, *((t - now) / 1000 for t in times)])
+        now = m.clock.now_ms()  # time went on while this pass was written down
+        return max(0.0, min([IDLE_S, *((t - now) / 1000 for t in times)]))
 
     async def _commit_placement(self, ask: Ask, placements: Sequence[Placement], now: int) -> None:
         def insert(session: Session) -> list[Launch]:

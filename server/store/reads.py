@@ -20,6 +20,8 @@ from ..domain.workload import Attempt, Phase, Workload
 from .documents import attempt_from, workload_from
 from .tables import AttemptRow, TokenRow, WorkloadRow
 
+MOST_ACTIVE = 10_000  # some KB each
+
 
 @dataclass(frozen=True)
 class Found:
@@ -116,6 +118,7 @@ class Reads:
     def __init__(self, connection: sqlite3.Connection, commits: Callable[[], int]) -> None:
         self._db, self._commits = connection, commits
         self._tokens: tuple[int, list[Token]] = (-1, [])
+        self._active: dict[str, Found] = {}
 
     def get(self, workspace: str, workload_id: str) -> Found | None:
         rows = self._found(GET, id=workload_id, ws=workspace)
@@ -142,7 +145,12 @@ class Reads:
 
     def active(self, now_ms: int) -> list[Found]:
         """Over all workspaces what the reconcile loop looks after: oldest first, then the expired."""
-        return self._found(UNSETTLED) + self._found(EXPIRED, now=now_ms)
+        known = self._active
+        found = self._found(UNSETTLED) + self._found(EXPIRED, now=now_ms)
+        # Asked for over and over while thousands wait: what has not changed is not decoded anew.
+        found = [k if (k := known.get(f.id)) and k.revision == f.revision else f for f in found]
+        self._active = {f.id: f for f in found} if len(found) <= MOST_ACTIVE else {}
+        return found
 
     def by_ids(self, ids: Sequence[str]) -> list[Found]:
         return self._found(BY_IDS, ids=json.dumps(list(ids)))

@@ -24,14 +24,14 @@ def main() -> None:
         "client": importlib.import_module(f"leptonai.api.{generation}.client").APIClient,
         "cli_client": importlib.import_module("leptonai.api.v2.client").APIClient,
     }
-    clients: dict[str, dict[str, object]] = {}
+    clients: dict[tuple[str, str], dict[str, object]] = {}
     for line in sys.stdin:
         ask = json.loads(line)
         url, token = ask["url"], ask["token"]
-        if url not in clients:
+        if (url, token) not in clients:  # a later server may get the port of an earlier one
             ask_for = {"workspace_id": "local", "auth_token": token, "url": url}
-            clients[url] = {name: made(**ask_for) for name, made in classes.items()}
-        scope = names | ask["values"] | clients[url] | {"result": None}
+            clients[url, token] = {name: made(**ask_for) for name, made in classes.items()}
+        scope = names | ask["values"] | clients[url, token] | {"result": None}
         try:
             exec(ask["code"], scope)
             answer = {"ok": plain(scope["result"])}

@@ -10,7 +10,7 @@ from ...store.reads import Found
 from ...store.store import Store
 from .translate.jobs import job_to_wire
 
-MOST_JOBS, MOST_PAGES = 4096, 1024
+MOST_BYTES, MOST_PAGES = 16 * 2**20, 1024
 
 
 class RenderedJobs:
@@ -19,6 +19,7 @@ class RenderedJobs:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._bytes: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._held = 0  # how many bytes these are
         self._pages: OrderedDict[Hashable, int] = OrderedDict()
 
     def render(self, found: Sequence[Found]) -> list[bytes]:
@@ -29,7 +30,10 @@ class RenderedJobs:
 
     def _make(self, found: Found, attempts: Sequence[Attempt]) -> bytes:
         made = to_json(job_to_wire(found.workload, found.phase, attempts))
-        _remember(self._bytes, (found.id, found.revision), made, MOST_JOBS)
+        self._bytes[found.id, found.revision] = made
+        self._held += len(made)
+        while self._held > MOST_BYTES:
+            self._held -= len(self._bytes.popitem(last=False)[1])
         return made
 
     def page_start(self, question: Hashable, page: int) -> int | None:
@@ -37,11 +41,7 @@ class RenderedJobs:
         return self._pages.get((question, page))
 
     def page_ended(self, question: Hashable, page: int, last_seq: int) -> None:
-        _remember(self._pages, (question, page + 1), last_seq, MOST_PAGES)
-
-
-def _remember(memory: OrderedDict, key: Hashable, value: object, most: int) -> None:  # type: ignore[type-arg]
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > most:
-        memory.popitem(last=False)
+        self._pages[question, page + 1] = last_seq
+        self._pages.move_to_end((question, page + 1))
+        if len(self._pages) > MOST_PAGES:
+            self._pages.popitem(last=False)
