@@ -156,7 +156,9 @@ def test_name_is_free_again_while_the_old_one_goes(play: Any) -> None:
         assert (await api.client.delete(f"{PATH}/e")).status_code == 200
         await create(api)
         await ready(api)
-        assert len((await api.client.get(PATH)).json()) == 1
+        page = api.at.home.services.store.reads.page
+        await api.at.until("one is left", lambda: len(page("local", "endpoint", size=9, archived=False)) == 1)
+        assert (await status(api))["phase"] == "Ready"
 
     play(scenario, SERVES)
 

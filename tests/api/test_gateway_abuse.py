@@ -405,7 +405,7 @@ def test_pipelined_requests_of_a_client_that_reads_nothing_are_not_answered_into
             one = b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n" * 100
             await eventually("it is there", lambda: gate.gateway._connections)
             down = next(iter(gate.gateway._connections))
-            while not down._is_paused:
+            while not down.is_paused:
                 client.send(one)
                 await asyncio.sleep(0)
             assert down.transport.get_write_buffer_size() < 1 << 20

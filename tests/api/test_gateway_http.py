@@ -360,7 +360,7 @@ def test_a_replica_that_does_not_read_stops_the_client() -> None:
                     sent += 65536
             assert sent < 64 << 20
             down = next(iter(gate.gateway._connections))
-            assert down._is_paused
+            assert down.is_paused
             reset_now = struct.pack("ii", 1, 0)
             client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset_now)
             client.writer.transport.abort()

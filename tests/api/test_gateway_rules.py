@@ -63,6 +63,61 @@ def test_access(rule: AccessRule, lines: tuple[str, ...], status: int) -> None:
     run(scenario)
 
 
+def test_a_change_of_the_rules_holds_for_open_connections_at_once() -> None:
+    """A connection remembers its last request; it must not remember too well."""
+
+    async def scenario() -> None:
+        one, two = Replica(name="r1"), Replica(name="r2")
+        async with front(one, access=PROTECTED) as gate:
+            await two.start()
+            client = await gate.client()
+            request = get("/", BEARER)
+            assert [(await client.ask(request)).status for _ in range(3)] == [200] * 3
+            gate.route(two, access=PROTECTED)
+            assert [(await client.ask(request)).status for _ in range(2)] == [200] * 2
+            assert (len(one.seen), len(two.seen)) == (3, 2)
+            gate.route(two, access=AccessRule(tokens("another")))
+            assert (await client.ask(request)).status == 401
+            gate.route(two, access=PROTECTED)
+            assert [(await client.ask(request)).status for _ in range(2)] == [200] * 2
+            gate.route(state=RouteState.STOPPED, access=PROTECTED)
+            assert (await client.ask(request + request)).status == 503
+            assert (await client.answer()).status == 503
+            gate.gateway.put(Route("ws", "host", (two.target,), hosts=("127.0.0.1",)))
+            assert (await client.ask(request)).status == 200  # the host now belongs to another endpoint
+            gate.gateway.remove("ws/host")
+            gate.gateway.remove("ws/ep")
+            assert (await client.ask(request)).status == 404
+            client.close()
+            two.close()
+
+    run(scenario)
+
+
+def test_each_request_has_an_id_of_its_own_and_its_own_body() -> None:
+    async def scenario() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                await one.head(reader)
+                body = await reader.readexactly(3)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + body)
+
+        one = Replica(serve)
+        async with front(one) as gate:
+            client = await gate.client()
+            ids: set[str | None] = set()
+            for n in range(20):
+                body = b"%03d" % n
+                answer = await client.ask(get(method="POST", body=body))
+                assert answer.body == body
+                ids.add(answer.header("X-Request-Id"))
+            assert len(ids) == 20
+            assert {r.request_id for r in gate.records} == ids
+            client.close()
+
+    run(scenario)
+
+
 def test_no_token_of_ours_reaches_a_replica_or_a_record() -> None:
     async def scenario() -> None:
         one = Replica()
@@ -489,7 +544,7 @@ def test_each_request_leaves_a_record_and_is_counted() -> None:
             assert (record.key, record.replica, record.client) == ("ws/ep", "r0", "127.0.0.1")
             assert (record.method, record.path, record.status) == ("GET", "/e/ws/ep/a", 200)
             assert record.request_id
-            assert 0 < record.first_byte_ms <= record.duration_ms
+            assert 0 < record.first_byte_us <= record.duration_us
             counters = gate.gateway.counters()["ws/ep"]
             assert (counters.requests, counters.open, counters.by_status) == (1, 0, {200: 1})
             assert counters.bytes_out == record.bytes_out > len(b"ok")
