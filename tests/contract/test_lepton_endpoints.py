@@ -160,6 +160,17 @@ def test_changed_environment_replaces_the_replica(home: World, sdk: Sdk) -> None
         sdk.run(home, code, name="app", spec={"envs": [{"name": "WHO", "value": "somebody else"}]})
 
 
+def test_restart_replaces_the_replica(home: World, sdk: Sdk) -> None:
+    port = free_port()
+    create(home, sdk, "anew", port, serve(port))
+    eventually("Ready", lambda: state(home, sdk, "anew") == "Ready")
+    before = home.containers()
+    sdk.run(home, "result = client.deployment.restart(name)", name="anew")
+    eventually("another container", lambda: home.containers() not in (before, []))
+    eventually("Ready again", lambda: state(home, sdk, "anew") == "Ready")
+    assert ask(home, sdk, "anew") == (200, b"hello from anew\n")
+
+
 def test_ready_endpoint_is_adopted_with_its_verdict(home: World, sdk: Sdk) -> None:
     port = free_port()
     create(home, sdk, "stays", port, serve(port))
