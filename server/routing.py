@@ -197,7 +197,7 @@ class TrafficCounters:
         self.bytes_out += bytes_out
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "TrafficCounters":
@@ -208,7 +208,7 @@ class TrafficCounters:
 
 class AccessRecord(NamedTuple):
     """
-    One request, told when it has ended. Travels as a JSON array in this order.
+    One request, told when it has ended; `time_ms` is when it began. Travels as a JSON array in this order.
 
     `status` 499 means that the client left before its answer was complete; `note` says
     in a word why something went wrong. `path` is without its query, which may hold secrets.
@@ -224,6 +224,6 @@ class AccessRecord(NamedTuple):
     status: int
     bytes_in: int
     bytes_out: int
-    first_byte_ms: float
-    duration_ms: float
+    first_byte_us: int
+    duration_us: int
     note: str

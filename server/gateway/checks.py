@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from enum import IntEnum
 
 import httptools
 
@@ -24,31 +23,20 @@ class Refusal:
     headers: tuple[bytes, ...] = ()
 
 
-class Field(IntEnum):
-    HOST = 1
-    CONTENT_LENGTH = 2
-    TRANSFER_ENCODING = 3
-    CONNECTION = 4
-    UPGRADE = 5
-    EXPECT = 6
-    AUTHORIZATION = 7
-    REQUEST_ID = 8
-    REPLICA_TARGET = 9
-    CONTENT_TYPE = 10
-    DROPPED = 11
-
-
+# Plain numbers: this is looked at for each field of each request.
+F_HOST, F_LENGTH, F_ENCODING, F_CONNECTION, F_UPGRADE, F_EXPECT = 1, 2, 3, 4, 5, 6
+F_AUTHORIZATION, F_REQUEST_ID, F_REPLICA, F_TYPE, F_DROPPED = 7, 8, 9, 10, 11
 FIELDS = {
-    b"host": Field.HOST,
-    b"content-length": Field.CONTENT_LENGTH,
-    b"transfer-encoding": Field.TRANSFER_ENCODING,
-    b"connection": Field.CONNECTION,
-    b"upgrade": Field.UPGRADE,
-    b"expect": Field.EXPECT,
-    b"authorization": Field.AUTHORIZATION,
-    b"x-request-id": Field.REQUEST_ID,
-    b"x-lepton-replica-target": Field.REPLICA_TARGET,
-    b"content-type": Field.CONTENT_TYPE,
+    b"host": F_HOST,
+    b"content-length": F_LENGTH,
+    b"transfer-encoding": F_ENCODING,
+    b"connection": F_CONNECTION,
+    b"upgrade": F_UPGRADE,
+    b"expect": F_EXPECT,
+    b"authorization": F_AUTHORIZATION,
+    b"x-request-id": F_REQUEST_ID,
+    b"x-lepton-replica-target": F_REPLICA,
+    b"content-type": F_TYPE,
     # hop by hop, or a claim about an earlier hop, which only a proxy of ours could make
     **dict.fromkeys(
         (
@@ -56,10 +44,11 @@ FIELDS = {
             b"te", b"trailer", b"http2-settings", b"forwarded", b"x-real-ip", b"x-original-url",
             b"x-rewrite-url", b"x-original-host", b"x-client-ip", b"true-client-ip", b"x-cluster-client-ip",
         ),
-        Field.DROPPED,
+        F_DROPPED,
     ),
 }  # fmt: skip
-ONCE = frozenset({Field.HOST, Field.AUTHORIZATION, Field.EXPECT, Field.UPGRADE, Field.CONTENT_TYPE})
+ONCE = frozenset({F_HOST, F_AUTHORIZATION, F_EXPECT, F_UPGRADE, F_TYPE})
+NO_FIELDS = frozenset({b"keep-alive", b"close", b"upgrade"})  # what Connection says besides names of fields
 
 
 class Head:
@@ -93,6 +82,7 @@ class Request:
         target: origin form, path and query.
         host: as the client wrote it; b"" only in HTTP/1.0.
         lines: the fields to pass on, each ending in CRLF.
+        request_id: the client's own, where it is fit to be passed on.
         length: of the body; None where there is no Content-Length.
     """
 
@@ -113,6 +103,11 @@ class Request:
     @property
     def has_body(self) -> bool:
         return self.is_chunked or bool(self.length)
+
+    @property
+    def path(self) -> str:
+        """Without the query, which may hold secrets; for records."""
+        return self.target.partition(b"?")[0].decode("latin-1")[:2048]
 
 
 def tokens_of(value: bytes) -> list[bytes]:
@@ -141,6 +136,12 @@ def read_request(parser: httptools.HttpRequestParser, head: Head, most_fields: i
     return request
 
 
+PASSED = frozenset({F_REPLICA, F_TYPE})
+ENCODING = Refusal(501, "transfer_encoding", "the only transfer encoding served is chunked")
+EXPECTATION = Refusal(417, "expectation_failed", "the only expectation served is 100-continue")
+GRPC = Refusal(505, "needs_http2", "gRPC needs HTTP/2, and this gateway speaks HTTP/1.1")
+
+
 class _Refused(Exception):
     def __init__(self, why: Refusal) -> None:
         super().__init__(why.message)
@@ -148,70 +149,67 @@ class _Refused(Exception):
 
 
 def _sort_fields(request: Request, fields: list[tuple[bytes, bytes]]) -> None:
-    seen: set[Field] = set()
+    seen: set[int] = set()
     nominated: list[bytes] = []
     upgrade = content_type = expect = b""
-    passed: list[tuple[bytes, bytes]] = []
+    lines = request.lines
+    names: list[bytes] = []  # of the lines
     for name, value in fields:
         low = name.lower()
-        if b"_" in low and _is_special(low.replace(b"_", b"-")):
-            continue  # servers that read '_' as '-' would take it for the real one
         kind = FIELDS.get(low)
         if kind is None:
-            if not low.startswith(b"x-forwarded-"):
-                passed.append((low, b"%b: %b\r\n" % (name, value)))
-            continue
-        if kind in seen and kind in ONCE:
-            raise FramingError(f"more than one {name.decode('latin-1')} header")
-        seen.add(kind)
-        match kind:
-            case Field.HOST:
+            if low.startswith(b"x-forwarded-") or (b"_" in low and _is_special(low.replace(b"_", b"-"))):
+                continue  # servers that read '_' as '-' would take it for the real one
+        else:
+            if kind in ONCE:
+                if kind in seen:
+                    raise FramingError(f"more than one {name.decode('latin-1')} header")
+                seen.add(kind)
+            if kind == F_HOST:
                 request.host = value.strip()
-            case Field.CONTENT_LENGTH:
-                request.length = _length(value)
-            case Field.TRANSFER_ENCODING:
-                if value.strip().lower() != b"chunked" or request.is_chunked:
-                    raise _Refused(
-                        Refusal(501, "transfer_encoding", "the only transfer encoding served is chunked")
-                    )
-                request.is_chunked = True
-            case Field.CONNECTION:
-                nominated += tokens_of(value)
-            case Field.UPGRADE:
-                upgrade = value.strip()
-            case Field.EXPECT:
-                expect = value.strip().lower()
-            case Field.AUTHORIZATION:
+            elif kind == F_AUTHORIZATION:
                 request.authorization = value.strip()
-            case Field.REQUEST_ID:
-                request.request_id = value.strip() if REQUEST_ID.fullmatch(value.strip()) else b""
-            case Field.REPLICA_TARGET:
+            elif kind == F_CONNECTION:
+                nominated += tokens_of(value)
+            elif kind == F_LENGTH:
+                request.length = _length(value)
+            elif kind == F_ENCODING:
+                if value.strip().lower() != b"chunked" or request.is_chunked:
+                    raise _Refused(ENCODING)
+                request.is_chunked = True
+            elif kind == F_UPGRADE:
+                upgrade = value.strip()
+            elif kind == F_EXPECT:
+                expect = value.strip().lower()
+            elif kind == F_REQUEST_ID:
+                own_id = value.strip()
+                request.request_id = own_id if REQUEST_ID.fullmatch(own_id) else b""
+            elif kind == F_REPLICA:
                 request.replica_target = value.strip()
-                passed.append((low, b"%b: %b\r\n" % (name, value)))
-            case Field.CONTENT_TYPE:
+            elif kind == F_TYPE:
                 content_type = value.strip().lower()
-                passed.append((low, b"%b: %b\r\n" % (name, value)))
-            case Field.DROPPED:
-                pass
-    if request.is_chunked and not request.is_11:
-        raise FramingError("Transfer-Encoding needs HTTP/1.1")
-    if request.is_chunked and request.length is not None:
-        raise FramingError("both Content-Length and Transfer-Encoding")
+            if kind not in PASSED:
+                continue
+        lines.append(b"%b: %b\r\n" % (name, value))
+        names.append(low)
+    if request.is_chunked and (not request.is_11 or request.length is not None):
+        raise FramingError("Transfer-Encoding needs HTTP/1.1, and no Content-Length beside it")
     if not HOST.fullmatch(request.host) and (request.is_11 or request.host):
         raise FramingError("exactly one valid Host header is needed")
     if content_type.startswith(b"application/grpc") and not content_type.startswith(b"application/grpc-web"):
-        raise _Refused(Refusal(505, "needs_http2", "gRPC needs HTTP/2, and this gateway speaks HTTP/1.1"))
+        raise _Refused(GRPC)
     if expect and request.is_11:
         if expect != b"100-continue":
-            raise _Refused(Refusal(417, "expectation_failed", "the only expectation served is 100-continue"))
+            raise _Refused(EXPECTATION)
         request.expects_continue = request.has_body
     if nominated:
         request.keep_alive = b"close" not in nominated and (request.is_11 or b"keep-alive" in nominated)
-        passed = [(low, line) for low, line in passed if low not in nominated]
+        if not NO_FIELDS.issuperset(nominated):
+            pairs = zip(lines, names, strict=True)
+            request.lines = [line for line, low in pairs if low not in nominated]
         may_upgrade = request.is_11 and not request.has_body and not upgrade.lower().startswith(b"h2")
         if b"upgrade" in nominated and may_upgrade:
             request.upgrade = upgrade
-    request.lines = [line for _, line in passed]
 
 
 def _is_special(low: bytes) -> bool:

@@ -1,58 +1,53 @@
 """The client's side: requests are read one after another, each answered before the next begins."""
 
 import asyncio
-import socket
-from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from .access import address_of
+from .access import address_of, hash_bearer
 from .checks import H2_PREFACE, Head, Refusal, Request, read_request
-from .exchange import Exchange
-from .framing import ChunkedBody, Cutter, FramingError, fed
+from .clients import has_left, too_large
+from .exchange import Exchange, Known
+from .framing import BLANK_LINE, ChunkedBody, Cutter, FramingError, fed
 from .headers import H2_GOAWAY, write_refusal
 
 if TYPE_CHECKING:
     from .gateway import Gateway
 
-# TCP_INFO begins with the state: reset, or closed by the peer (include/net/tcp_states.h).
-ENDED = (7, 8)
-
-
-class Phase(IntEnum):
-    HEAD = 1  # between requests, or inside a head
-    BODY = 2
-    ANSWER = 3  # the request is read
-    TUNNEL = 4
-    LINGER = 5  # answered for good; what still comes is thrown away so that the answer is not
-    CLOSED = 6
+# Plain numbers: they are compared for each piece of each request.
+P_HEAD, P_BODY, P_ANSWER, P_TUNNEL, P_LINGER, P_CLOSED = range(6)
+# P_HEAD is also between requests; in P_LINGER all is answered, and what still comes is thrown away
+MOST_REMEMBERED = 4096  # bytes of a head
 
 
 class Downstream(asyncio.Protocol):
     def __init__(self, gateway: "Gateway") -> None:
         self.gateway = gateway
-        self.phase = Phase.HEAD
+        self.phase = P_HEAD
         self.deadline = gateway.now() + gateway.limits.head_s
         self.is_full = False  # the client reads slower than the answer comes
         self.is_last = False  # the connection ends with the present answer
         self.client = "-"
         self.forwarded = b""
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport
         self._exchange: Exchange | None = None
         self._buffer = b""
-        self._is_paused = self._is_in_heads = False
+        self.is_paused = self._is_in_heads = False
         self._is_new = True
         self._cutter = Cutter()
         self._chunks: ChunkedBody | None = None
         self._left = self._dropped = 0
         self._has_eof = self._has_ended = False
+        self._began_s = 0.0
+        self._is_unfinished = False
+        self._last: Known | None = None
+        self._last_head, self._last_size = b"", -1
+        self._authorization, self._hashed = b"", ""
         self._expect_head()
-        self._parser = httptools.HttpRequestParser(self._head)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
         peer = transport.get_extra_info("peername")
         if peer:
             self.client = str(address_of(peer[0]))
@@ -60,48 +55,70 @@ class Downstream(asyncio.Protocol):
         self.gateway.add(self)
 
     @property
-    def transport(self) -> asyncio.Transport:
-        assert self._transport is not None
-        return self._transport
-
-    @property
     def is_reading_body(self) -> bool:
-        return self.phase is Phase.BODY
+        return self.phase == P_BODY
 
     @property
     def is_idle(self) -> bool:
-        return self.phase is Phase.HEAD and not self._head_bytes and not self._buffer
+        return self.phase == P_HEAD and not self._head_bytes and not self._buffer
+
+    def hash_of(self, authorization: bytes) -> str:
+        """Most connections use one token."""
+        if authorization != self._authorization:
+            self._authorization, self._hashed = authorization, hash_bearer(authorization)
+        return self._hashed
 
     # --- reading
 
     def data_received(self, data: bytes) -> None:
-        match self.phase:
-            case Phase.HEAD:
-                self._read_heads(self._buffer + data if self._buffer else data)
-            case Phase.BODY:
-                self._read_body(data)
-            case Phase.ANSWER:
-                self._keep(data)
-            case Phase.TUNNEL:
-                assert self._exchange is not None
-                self._exchange.bytes_in += len(data)
-                self._exchange.touch()
-                self._exchange.send(data)
-            case Phase.LINGER:
-                self._dropped += len(data)
-                if self._dropped > self.gateway.limits.linger_bytes:
-                    self.abort()
-            case Phase.CLOSED:
-                pass
+        phase = self.phase
+        if phase == P_HEAD:
+            if self._buffer:
+                data = self._buffer + data
+            elif not self._head_bytes and not self.is_full:
+                end = data.find(BLANK_LINE) + 4
+                if end == self._last_size and data.startswith(self._last_head):
+                    self._again(data, end)
+                    return
+            self._read_heads(data)
+        elif phase == P_BODY:
+            self._read_body(data)
+        elif phase == P_ANSWER:
+            self._keep(data)
+        elif phase == P_TUNNEL:
+            assert self._exchange is not None
+            self._exchange.bytes_in += len(data)
+            self._exchange.touch()
+            self._exchange.send(data)
+        elif phase == P_LINGER:
+            self._dropped += len(data)
+            if self._dropped > self.gateway.limits.linger_bytes:
+                self.abort()
+
+    def _again(self, data: bytes, end: int) -> None:
+        """
+        Clients repeat themselves, so the last head is remembered: equal bytes on the same
+        connection mean the same, as long as the table has not changed.
+        """
+        known = self._last
+        if known is None or known.revision != self.gateway.revision or self.gateway.is_draining:
+            self._last_size = -1
+            self.data_received(data)
+            return
+        self._began_s = self.gateway.now()
+        self._is_in_heads = True  # what has to wait is taken up below
+        self._begin_exchange(known)
+        self._is_in_heads = False
+        rest = data[end:]
+        if self.phase == P_HEAD:
+            self._await_head(rest)
+        elif rest:
+            self.data_received(rest)
 
     def _expect_head(self) -> None:
+        """A parser for each head: bodies are not shown to it, so it could not go on."""
         self._head = Head()
         self._head_bytes = 0
-        self._began_s = 0.0
-
-    def _next_head(self) -> None:
-        """The parser goes on where it has seen the whole message, bodies are not shown to it."""
-        self._expect_head()
         self._parser = httptools.HttpRequestParser(self._head)
 
     def _read_heads(self, data: bytes) -> None:
@@ -112,7 +129,7 @@ class Downstream(asyncio.Protocol):
         self._is_in_heads = True
         limits = self.gateway.limits
         end, turns = 0, 0
-        while end < len(data) and self.phase is Phase.HEAD and not self.is_full and turns < limits.pipelined:
+        while end < len(data) and self.phase == P_HEAD and not self.is_full and turns < limits.pipelined:
             start, end = end, self._cutter.cut(data, end)
             if not self._head_bytes:
                 self._began_s = self.gateway.now()
@@ -131,11 +148,15 @@ class Downstream(asyncio.Protocol):
                 )
             elif self._head.is_complete:
                 turns += 1
-                self.gateway.has_head(self)
-                self._begin_request()
+                if self._is_unfinished:
+                    self._is_unfinished = False
+                    self.gateway.has_head(self)
+                # a head in one piece of what was read can be known again
+                is_piece = self._head_bytes == end - start and end - start <= MOST_REMEMBERED
+                self._begin_request(data[start:end] if is_piece else b"")
         self._is_in_heads = False
         rest = data[end:] if end else data
-        if self.phase is Phase.HEAD:
+        if self.phase == P_HEAD:
             self._await_head(rest)
         elif rest:
             self.data_received(rest)
@@ -148,37 +169,43 @@ class Downstream(asyncio.Protocol):
                 asyncio.get_running_loop().call_soon(self._resume)
         elif self._head_bytes:
             self.deadline = self._began_s + self.gateway.limits.head_s
+            self._is_unfinished = True
             self.gateway.lacks_head(self)
 
     def _resume(self) -> None:
-        if self.phase is Phase.HEAD and self._buffer and not self.is_full:
+        if self.phase == P_HEAD and self._buffer and not self.is_full:
             data, self._buffer = self._buffer, b""
             self.steer()
             self._read_heads(data)
 
-    def _begin_request(self) -> None:
+    def _begin_request(self, head: bytes) -> None:
         request = read_request(self._parser, self._head, self.gateway.limits.head_lines)
         if isinstance(request, Refusal):
             self.refuse(request, None)
             return
         self.is_last = self.gateway.is_draining or not request.keep_alive
-        self._left = request.length or 0
-        found = self.gateway.route(self, request, self._began_s)
-        if isinstance(found, Refusal):
-            self._refuse_request(found, request)
+        known = self.gateway.resolve(self, request)
+        if isinstance(known, Refusal):
+            self._refuse_request(known, request)
             return
-        exchange = self._exchange = found
-        if request.has_body:
-            limit = exchange.endpoint.route.body_bytes or self.gateway.limits.body_bytes
-            self._body_limit = limit
+        if head and request.keep_alive:
+            self._last, self._last_head, self._last_size = known, head, len(head)
+        self._begin_exchange(known)
+
+    def _begin_exchange(self, known: Known) -> None:
+        request = known.request
+        exchange = self._exchange = Exchange(self, known, self._began_s)
+        if exchange.is_body_sent:
+            self.phase = P_ANSWER
+        else:
+            self._left = request.length or 0
+            limit = self._body_limit = known.endpoint.route.body_bytes or self.gateway.limits.body_bytes
             if self._left > limit:
                 exchange.fail(too_large(limit))
                 return
-            self.phase = Phase.BODY
+            self.phase = P_BODY
             if request.is_chunked:
                 self._chunks = ChunkedBody(is_request=True, overhead_bytes=self.gateway.limits.head_bytes)
-        else:
-            self.phase = Phase.ANSWER
         exchange.start()
 
     def _read_body(self, data: bytes) -> None:
@@ -203,11 +230,11 @@ class Downstream(asyncio.Protocol):
         exchange.bytes_in += used
         if is_complete:
             self._chunks = None
-            self.phase = Phase.ANSWER
+            self.phase = P_ANSWER
             exchange.is_body_sent = True
         if out:
             exchange.send(out)
-        if self.phase is Phase.BODY:
+        if self.phase == P_BODY:
             self.steer()
         elif used < len(data):
             self.data_received(data[used:])
@@ -220,12 +247,12 @@ class Downstream(asyncio.Protocol):
         """Reads from the client only while what it sends has somewhere to go."""
         exchange = self._exchange
         is_paused = False
-        if self.phase in (Phase.BODY, Phase.TUNNEL):
+        if self.phase in (P_BODY, P_TUNNEL):
             is_paused = exchange is not None and exchange.is_replica_full
-        elif self.phase in (Phase.HEAD, Phase.ANSWER):
+        elif self.phase in (P_HEAD, P_ANSWER):
             is_paused = len(self._buffer) >= self.gateway.limits.buffer_bytes
-        if is_paused != self._is_paused and not self.transport.is_closing():
-            self._is_paused = is_paused
+        if is_paused != self.is_paused and not self.transport.is_closing():
+            self.is_paused = is_paused
             if is_paused:
                 self.transport.pause_reading()
             else:
@@ -247,18 +274,18 @@ class Downstream(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.touch()
             self._exchange.pause_replica(False)
-        elif self.phase is Phase.HEAD:
+        elif self.phase == P_HEAD:
             self.deadline = self.gateway.now() + self.gateway.limits.idle_s
             self._resume()
 
-    def answered(self, exchange: Exchange) -> None:
+    def answered(self, exchange: Exchange, now_s: float) -> None:
         """The answer is complete; the exchange is over."""
         if self._exchange is exchange:
             self._exchange = None
             if not exchange.is_body_sent:
                 self._linger()
             else:
-                self._go_on(has_body=exchange.request.has_body)
+                self._go_on(now_s)
 
     def refuse(self, refusal: Refusal, exchange: Exchange | None) -> None:
         """An answer of our own in place of a replica's, or to what is no request."""
@@ -269,7 +296,7 @@ class Downstream(asyncio.Protocol):
             self.is_last |= not is_whole or not request.keep_alive
             is_head = request.method == b"HEAD"
             self.write(write_refusal(refusal, exchange.request_id, is_head=is_head, is_closing=self.is_last))
-            self._go_on(has_body=request.has_body)
+            self._go_on()
             return
         self.is_last = True
         self.write(write_refusal(refusal, b"", is_head=False, is_closing=True))
@@ -282,22 +309,23 @@ class Downstream(asyncio.Protocol):
         is_head = request.method == b"HEAD"
         self.write(write_refusal(refusal, request.request_id, is_head=is_head, is_closing=self.is_last))
         self.gateway.record_refusal(self, request, refusal, self.gateway.now() - self._began_s)
-        self._go_on(has_body=request.has_body)
+        self._go_on()
 
-    def _go_on(self, *, has_body: bool) -> None:
+    def _go_on(self, now_s: float = 0.0) -> None:
         """To the next request, or to the end of the connection."""
         if self.transport.is_closing():
-            self.phase = Phase.CLOSED
+            self.phase = P_CLOSED
         elif self.is_last or self.gateway.is_draining:
             self._linger()
         else:
-            self.phase = Phase.HEAD
-            self.deadline = self.gateway.now() + self.gateway.limits.idle_s
-            self._next_head()
+            self.phase = P_HEAD
+            self.deadline = (now_s or self.gateway.now()) + self.gateway.limits.idle_s
+            if self._head_bytes:
+                self._expect_head()
             if not self._is_in_heads:
                 if self._buffer:
                     asyncio.get_running_loop().call_soon(self._resume)
-                else:
+                elif self.is_paused:
                     self.steer()
 
     def _linger(self) -> None:
@@ -305,7 +333,7 @@ class Downstream(asyncio.Protocol):
         Ends our side, and reads on a little: closing with bytes unread would reset the
         connection, and the client might never see the answer.
         """
-        self.phase = Phase.LINGER
+        self.phase = P_LINGER
         self._buffer = b""
         if self.transport.is_closing():
             return
@@ -329,7 +357,7 @@ class Downstream(asyncio.Protocol):
         self.abort()
 
     def begin_tunnel(self) -> None:
-        self.phase = Phase.TUNNEL
+        self.phase = P_TUNNEL
         data, self._buffer = self._buffer, b""
         if data:
             self.data_received(data)
@@ -347,7 +375,7 @@ class Downstream(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._has_eof = True
-        if self.phase is Phase.TUNNEL and self._exchange is not None:
+        if self.phase == P_TUNNEL and self._exchange is not None:
             self._exchange.end_sending()
             if self._has_ended:
                 self._exchange.end_tunnel()
@@ -358,7 +386,7 @@ class Downstream(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.phase = Phase.CLOSED
+        self.phase = P_CLOSED
         self.gateway.discard(self)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -368,28 +396,17 @@ class Downstream(asyncio.Protocol):
         """Called every now and then."""
         if self.deadline <= now_s:
             self._too_late()
-        elif self._is_paused and self._has_left():
+        elif self.is_paused and has_left(self.transport):
             self.abort()
-
-    def _has_left(self) -> bool:
-        """Paused reading hides the end of a connection; the kernel knows of it."""
-        sock: socket.socket | None = self.transport.get_extra_info("socket")
-        info = getattr(socket, "TCP_INFO", None)
-        if sock is None or info is None:
-            return False
-        try:
-            return sock.getsockopt(socket.IPPROTO_TCP, info, 1)[0] in ENDED
-        except OSError:
-            return False
 
     def _too_late(self) -> None:
         exchange = self._exchange
-        if self.phase is Phase.HEAD and self._head_bytes:
+        if self.phase == P_HEAD and self._head_bytes:
             self.refuse(Refusal(408, "head_timeout", "the request's head was not complete in time"), None)
         elif exchange is None:
             self.abort()
-        elif self.is_full or self.phase is Phase.TUNNEL:
-            exchange.note = "timeout" if self.phase is Phase.TUNNEL else "client does not read"
+        elif self.is_full or self.phase == P_TUNNEL:
+            exchange.note = "timeout" if self.phase == P_TUNNEL else "client does not read"
             self.abort()
         else:
             exchange.timed_out()
@@ -402,7 +419,3 @@ class Downstream(asyncio.Protocol):
 
     def abort(self) -> None:
         self.transport.abort()
-
-
-def too_large(limit: int) -> Refusal:
-    return Refusal(413, "body_too_large", f"the request body is larger than {limit} bytes")

@@ -7,7 +7,8 @@ from ..routing import Route, RouteState, Target, TrafficCounters
 from .access import networks_of
 from .balancing import Balancer
 from .checks import Refusal
-from .upstream import ReplicaPool
+from .headers import PathForm
+from .pool import ReplicaPool
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -25,6 +26,8 @@ NOT_THERE = Refusal(
 class Endpoint:
     def __init__(self, gateway: "Gateway", route: Route) -> None:
         self.gateway, self.route = gateway, route
+        self.key = route.key
+        self.form = PathForm(f"/e/{route.key}".encode())
         self.counters = TrafficCounters()
         self._pools: dict[Target, ReplicaPool] = {}
         self._waiting: dict[Exchange, int] = {}  # and the bytes that are kept for it
@@ -81,6 +84,7 @@ class Endpoint:
             return TOO_MANY
         self._waiting[exchange] = size
         self.counters.held += 1
+        self.gateway.touched.add(self.key)
         exchange.wait_until = exchange.down.deadline = self.gateway.now() + self.route.hold_s
         if not self._is_woken:
             self.wake()
@@ -115,6 +119,7 @@ class Endpoint:
         if size is not None:
             exchange.wait_until = 0.0
             self.counters.held -= 1
+            self.gateway.touched.add(self.key)
             self.gateway.hold(-1, -size)
 
     def drained(self, pool: ReplicaPool) -> None:

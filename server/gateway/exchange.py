@@ -4,58 +4,70 @@ from typing import TYPE_CHECKING
 
 from ..routing import AccessRecord
 from .checks import Refusal, Request
-from .headers import Answer, PathForm, write_answer, write_interim
+from .headers import END, END_CLOSING, END_OF_OLD, Answer, PathForm, write_interim
 
 if TYPE_CHECKING:
     from .downstream import Downstream
     from .endpoint import Endpoint
-    from .upstream import ReplicaPool, Upstream
+    from .pool import ReplicaPool
+    from .upstream import Upstream
 
 MOST_REPLICAS = 3  # tried for one request
 SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 CLIENT_LEFT = 499
 
 
-class Exchange:
+class Known:
     """
-    Between a client's connection and a replica's.
+    A request whose head was checked and whose endpoint was found, open to this client.
 
     Args:
-        head: what the replica gets, kept until it was sent.
+        start: what the replica gets, up to the request's id.
         form: puts the path form's prefix back into the answer.
+        revision: of the table it was looked up in.
     """
 
-    __slots__ = (
-        "_pending", "_pool", "_started_s", "_tried", "_up", "bytes_in", "bytes_out", "down", "endpoint",
-        "first_byte_s", "form", "has_answer", "head", "is_body_sent", "is_over", "note", "pending_bytes",
-        "replica", "request", "request_id", "status", "wait_until",
-    )  # fmt: skip
+    __slots__ = ("endpoint", "form", "method", "path", "request", "revision", "start")
 
     def __init__(
-        self,
-        down: "Downstream",
-        endpoint: "Endpoint",
-        request: Request,
-        request_id: bytes,
-        head: bytes,
-        form: PathForm | None,
-        started_s: float,
+        self, request: Request, endpoint: "Endpoint", start: bytes, form: PathForm | None, revision: int
     ) -> None:
-        self.down, self.endpoint, self.request, self.form = down, endpoint, request, form
-        self.request_id, self.head = request_id, head
-        self._started_s = started_s
-        self._pending: list[bytes] = [head]
+        self.request, self.endpoint, self.start = request, endpoint, start
+        self.form, self.revision = form, revision
+        self.method, self.path = request.method.decode(), request.path
+
+
+class Exchange:
+    """Between a client's connection and a replica's. Several in a row may share what is known."""
+
+    __slots__ = (
+        "_known", "_pending", "_pool", "_started_s", "_time_ms", "_tried", "_up", "bytes_in", "bytes_out",
+        "down", "endpoint", "first_byte_s", "form", "has_answer", "head", "is_body_sent", "is_over", "note",
+        "pending_bytes", "replica", "request", "request_id", "status", "wait_until",
+    )  # fmt: skip
+
+    def __init__(self, down: "Downstream", known: Known, started_s: float) -> None:
+        endpoint, request = known.endpoint, known.request
+        gateway = endpoint.gateway
+        self.down, self.endpoint, self.request, self.form = down, endpoint, request, known.form
+        self._known, self._started_s = known, started_s
+        self.request_id = request.request_id or gateway.new_id()
+        self.head = known.start + self.request_id + END
+        self._pending: list[bytes] = []
         self.pending_bytes = 0
         self._pool: ReplicaPool | None = None
         self._up: Upstream | None = None
-        self._tried: set[str] = set()
-        self.replica = ""
+        self._tried: tuple[str, ...] = ()
+        self.replica = self.note = ""
         self.is_body_sent = not request.has_body
         self.has_answer = self.is_over = False
         self.status = self.bytes_in = self.bytes_out = 0
-        self.first_byte_s = 0.0
-        self.wait_until = 0.0
-        self.note = ""
+        self.first_byte_s = self.wait_until = 0.0
+        counters = endpoint.counters
+        counters.requests += 1
+        counters.open += 1
+        counters.last_request_ms = self._time_ms = gateway.now_ms()
+        gateway.touched.add(endpoint.key)
 
     # --- towards the replica
 
@@ -69,23 +81,34 @@ class Exchange:
     def connect(self, pool: "ReplicaPool", *, anew: bool = False) -> None:
         self._pool = pool
         self.replica = pool.id
-        self._tried.add(pool.id)
+        self._tried += (pool.id,)
         pool.open += 1
+        up = None if anew else pool.take()
+        if up is not None:
+            self.attach(up)
+            return
         gateway = self.endpoint.gateway
         self.wait_until = self.down.deadline = gateway.now() + gateway.limits.connect_s
-        pool.connect(self, anew=anew)
+        pool.dial(self)
 
     def attach(self, up: "Upstream") -> None:
         self._up = up
         up.begin(self)
+        is_late = self.wait_until > 0
         self.wait_until = 0.0
-        pending = self._pending
-        up.transport.write(pending[0] if len(pending) == 1 else b"".join(pending))
-        self._pending = []
-        self.pending_bytes = 0
-        self.touch()
-        self.down.steer()
-        if self.down.is_full:
+        if self._pending:
+            up.transport.write(b"".join((self.head, *self._pending)))
+            self._pending = []
+            self.pending_bytes = 0
+        else:
+            up.transport.write(self.head)
+        down = self.down
+        if is_late or not self.is_body_sent or down.is_paused:
+            self.touch()
+            down.steer()
+        else:
+            down.deadline = self._started_s + self.endpoint.route.timeout_s
+        if down.is_full:
             up.pause(True)
 
     def unreachable(self, why: str) -> None:
@@ -134,17 +157,18 @@ class Exchange:
 
     # --- towards the client
 
-    def answer_head(self, answer: Answer, *, is_chunked: bool) -> bytes:
+    def answer_head(self, answer: Answer, now_s: float) -> bytes:
+        """What the client gets before the body."""
         self.status = answer.status
         self.has_answer = True
-        self.first_byte_s = self.endpoint.gateway.now()
-        if answer.status == 204:
-            answer.length = None
-        is_unframed = answer.has_body and answer.length is None and not is_chunked
-        self.down.is_last |= is_unframed or not self.request.keep_alive or self.endpoint.gateway.is_draining
-        return write_answer(
-            answer, self.request, self.request_id, is_closing=self.down.is_last, is_chunked=is_chunked
-        )
+        self.first_byte_s = now_s
+        down, request = self.down, self.request
+        if not request.is_11 and answer.has_body and answer.length is None:
+            down.is_last = True
+        if down.is_last or self.endpoint.gateway.is_draining:
+            down.is_last = True
+            return b"".join((answer.start, self.request_id, END_CLOSING))
+        return b"".join((answer.start, self.request_id, END if request.is_11 else END_OF_OLD))
 
     def interim(self, answer: Answer) -> None:
         is_asked = answer.status != 100 or self.request.expects_continue
@@ -165,13 +189,14 @@ class Exchange:
 
     def write(self, data: bytes) -> None:
         self.bytes_out += len(data)
-        self.down.write(data)
+        self.down.transport.write(data)
 
-    def complete(self) -> None:
+    def complete(self, now_s: float = 0.0) -> None:
         if not self.is_over:
             self._up = None
-            self._end()
-            self.down.answered(self)
+            now_s = now_s or self.endpoint.gateway.now()
+            self._end(now_s)
+            self.down.answered(self, now_s)
 
     def fail(self, refusal: Refusal) -> None:
         """An answer of the gateway's own, or the end of the connection where one has begun."""
@@ -206,7 +231,6 @@ class Exchange:
             pool = self._pool
             self._leave_pool()
             if pool is not None and not self.request.has_body:
-                self._pending = [self.head]
                 if pool.is_retired:
                     pool = self.endpoint.pick(self, self._tried)
                 if pool is not None:
@@ -264,22 +288,21 @@ class Exchange:
             pool, self._pool = self._pool, None
             pool.done()
 
-    def _end(self) -> None:
+    def _end(self, now_s: float = 0.0) -> None:
         self.is_over = True
-        self._leave_pool()
-        gateway, request = self.endpoint.gateway, self.request
-        now_s = gateway.now()
-        duration_ms = (now_s - self._started_s) * 1000
-        counters = self.endpoint.counters
+        pool = self._pool
+        if pool is not None:
+            self._pool = None
+            pool.done()
+        endpoint, known = self.endpoint, self._known
+        gateway, counters = endpoint.gateway, endpoint.counters
+        duration_s = (now_s or gateway.now()) - self._started_s
         counters.open -= 1
-        counters.add_answer(self.status, duration_ms, self.bytes_in, self.bytes_out)
-        first_ms = (self.first_byte_s - self._started_s) * 1000 if self.first_byte_s else 0.0
+        gateway.touched.add(endpoint.key)
+        counters.add_answer(self.status, duration_s * 1000, self.bytes_in, self.bytes_out)
+        first_us = int((self.first_byte_s - self._started_s) * 1e6) if self.first_byte_s else 0
         gateway.record(AccessRecord(
-            gateway.now_ms(), self.request_id.decode(), self.endpoint.route.key, self.replica,
-            self.down.client, request.method.decode(), path_of(request), self.status,
-            self.bytes_in, self.bytes_out, round(first_ms, 3), round(duration_ms, 3), self.note,
+            self._time_ms, self.request_id.decode(), endpoint.key, self.replica, self.down.client,
+            known.method, known.path, self.status, self.bytes_in, self.bytes_out,
+            first_us, int(duration_s * 1e6), self.note,
         ))  # fmt: skip
-
-
-def path_of(request: Request) -> str:
-    return request.target.partition(b"?")[0].decode("latin-1")[:2048]

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from .limits import Limits
 from .wire import WireError, packed, read_message
 
 log = logging.getLogger(__name__)
-REPORT_S = 0.5
+REPORT_S = 0.2
 MOST_RECORDS = 20_000  # kept while nobody takes them; the oldest go first, and are counted
 MOST_UNREAD = 16 << 20  # bytes that a control plane has not taken; reports wait then
 
@@ -36,12 +35,13 @@ class Feed:
     def __init__(
         self, clock: Clock, limits: Limits | None = None, *, hosts: Iterable[str] = (), orphan_s: float = 60.0
     ) -> None:
+        self._records: list[AccessRecord] = []
         self.gateway = Gateway(
             clock,
             limits,
             hosts=hosts,
             on_wake=lambda key: self._tell({"op": "wake", "key": key}),
-            on_record=self._add_record,
+            on_record=self._records.append,
             on_drained=lambda key, replica: self._tell({"op": "drained", "key": key, "replica": replica}),
         )
         self.leaving = asyncio.Event()
@@ -50,9 +50,7 @@ class Feed:
         self._address: tuple[str, int] = ("", 0)
         self._writer: asyncio.StreamWriter | None = None
         self._alone_since = clock.monotonic_s()
-        self._records: deque[AccessRecord] = deque(maxlen=MOST_RECORDS)
         self._lost_records = 0
-        self._told: dict[str, dict[str, Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
@@ -98,7 +96,7 @@ class Feed:
             self._writer.write(packed({"op": "replaced"}))
             self._writer.close()
         self._writer = writer
-        self._told = {}
+        self.gateway.touched.update(self.gateway.counters())  # it knows nothing yet
         writer.write(packed({
             "op": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "address": list(self._address),
         }))  # fmt: skip
@@ -143,14 +141,12 @@ class Feed:
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(packed(message))
 
-    def _add_record(self, record: AccessRecord) -> None:
-        if len(self._records) == MOST_RECORDS:
-            self._lost_records += 1
-        self._records.append(record)
-
     async def _report(self) -> None:
         while True:
             await self._clock.sleep(REPORT_S)
+            too_many = max(0, len(self._records) - MOST_RECORDS)
+            del self._records[:too_many]
+            self._lost_records += too_many
             writer = self._writer
             if writer is None:
                 if self._clock.monotonic_s() - self._alone_since >= self._orphan_s:
@@ -159,14 +155,14 @@ class Feed:
                 self._send_report(writer)
 
     def _send_report(self, writer: asyncio.StreamWriter) -> None:
-        counters = {key: c.to_json() for key, c in self.gateway.counters().items()}
-        changed = {key: c for key, c in counters.items() if self._told.get(key) != c}
-        self._told = counters
+        touched, counters = self.gateway.touched, self.gateway.counters()
+        changed = {key: counters[key].to_json() for key in touched if key in counters}
+        touched.clear()
         if changed or self._records:
-            records, lost = list(self._records), self._lost_records
+            report = {"counters": changed, "records": self._records, "lost": self._lost_records}
+            writer.write(packed({"op": "report"} | report))
             self._records.clear()
             self._lost_records = 0
-            writer.write(packed({"op": "report", "counters": changed, "records": records, "lost": lost}))
 
 
 async def _answers(path: Path) -> bool:

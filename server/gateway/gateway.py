@@ -11,12 +11,12 @@ from typing import Any
 
 from ...runtime.clock import Clock
 from ..routing import AccessRecord, Route, RouteTable, TrafficCounters
-from .access import hash_bearer, is_address, is_secret, judge
+from .access import is_address, is_secret, judge
 from .checks import Refusal, Request, host_name, split_target
 from .downstream import Downstream
 from .endpoint import Endpoint
-from .exchange import Exchange, path_of
-from .headers import PathForm, write_request
+from .exchange import Known
+from .headers import write_request
 from .limits import Limits
 
 NOT_FOUND = Refusal(404, "not_found", "no endpoint is served at this address")
@@ -65,7 +65,9 @@ class Gateway:
         self._unfinished: dict[str, dict[Downstream, None]] = {}
         self._held = self._held_bytes = 0
         self._ids = itertools.count(1)
-        self._id_prefix = secrets.token_hex(6)
+        self._id_prefix = secrets.token_hex(6).encode()
+        self.revision = 0  # of the table
+        self.touched: set[str] = set()  # keys of endpoints whose counters have changed; for `feed`
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -79,6 +81,7 @@ class Gateway:
             HostTaken: nothing was changed.
         """
         before = self._table.put(route)
+        self.revision += 1
         endpoint = self._endpoints.get(route.key)
         if endpoint is None:
             endpoint = self._endpoints[route.key] = Endpoint(self, route)
@@ -92,6 +95,7 @@ class Gateway:
         before = self._table.remove(key)
         if before is None:
             return
+        self.revision += 1
         for host in before.hosts:
             self._by_host.pop(host, None)
         self._endpoints.pop(key).close()
@@ -105,6 +109,7 @@ class Gateway:
         """
         wanted = {route.key: route for route in routes}
         table = RouteTable(wanted.values())
+        self.revision += 1
         for key in self._endpoints.keys() - wanted.keys():
             self.remove(key)
         changed = [r for r in wanted.values() if self._table.get(r.key) != r]
@@ -130,37 +135,31 @@ class Gateway:
 
     # --- requests
 
-    def route(self, down: Downstream, request: Request, began_s: float) -> Exchange | Refusal:
-        """Counts the request, and gives it an id."""
-        if not request.request_id:
-            request.request_id = f"{self._id_prefix}-{next(self._ids):x}".encode()
+    def resolve(self, down: Downstream, request: Request) -> Known | Refusal:
+        """Where a request goes; the same for an equal one of this connection, until the table changes."""
         endpoint = self._by_host.get(host_name(request.host)) if self._by_host else None
         prefix, target = b"", request.target
         if endpoint is None:
-            split = split_target(request.target)
+            split = split_target(target)
             endpoint = self._endpoints.get(split[0]) if split else None
             if split is None or endpoint is None:
                 return NOT_FOUND
             _, prefix, target = split
         rule = endpoint.route.access
-        hashed = hash_bearer(request.authorization) if request.authorization else ""
+        hashed = down.hash_of(request.authorization) if request.authorization else ""
         is_ours = bool(hashed) and is_secret(rule, hashed)
         if prefix and not is_ours and not self._is_own_host(request.host):
             return MISDIRECTED
-        if rule.tokens is not None or endpoint.networks:
-            refusal = judge(rule, endpoint.networks, down.client, hashed)
-            if refusal is not None:
-                endpoint.counters.unauthorized += 1
-                return refusal
-        counters = endpoint.counters
-        counters.requests += 1
-        counters.open += 1
-        counters.last_request_ms = self.now_ms()
-        head = write_request(
-            request, target, prefix, down.forwarded, request.request_id, hides_token=is_ours
-        )  # fmt: skip
-        form = PathForm(prefix) if prefix else None
-        return Exchange(down, endpoint, request, request.request_id, head, form, began_s)
+        refusal = judge(rule, endpoint.networks, down.client, hashed)
+        if refusal is not None:
+            endpoint.counters.unauthorized += 1
+            self.touched.add(endpoint.key)
+            return refusal
+        start = write_request(request, target, prefix, down.forwarded, hides_token=is_ours)
+        return Known(request, endpoint, start, endpoint.form if prefix else None, self.revision)
+
+    def new_id(self) -> bytes:
+        return b"%b-%x" % (self._id_prefix, next(self._ids))
 
     def record_refusal(
         self, down: Downstream, request: Request | None, refusal: Refusal, duration_s: float
@@ -168,7 +167,7 @@ class Gateway:
         """Of what never became an exchange; None was not even a request."""
         request_id, key, method, path = "", "", "-", "-"
         if request is not None:
-            request_id, method, path = request.request_id.decode(), request.method.decode(), path_of(request)
+            request_id, method, path = request.request_id.decode(), request.method.decode(), request.path
             endpoint = self._by_host.get(host_name(request.host))
             split = split_target(request.target)
             if endpoint is None and split is not None:
@@ -176,7 +175,7 @@ class Gateway:
             key = endpoint.route.key if endpoint else ""
         self.record(AccessRecord(
             self.now_ms(), request_id, key, "", down.client, method, path, refusal.status,
-            0, 0, 0.0, round(duration_s * 1000, 3), refusal.code,
+            0, 0, 0, int(duration_s * 1e6), refusal.code,
         ))  # fmt: skip
 
     def _is_own_host(self, host: bytes) -> bool:

@@ -14,6 +14,9 @@ SANDBOX = b"Content-Security-Policy: sandbox allow-scripts allow-forms\r\n"
 HOP_BY_HOP = frozenset(
     {b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"te", b"upgrade", b"x-request-id"}
 )
+END = b"\r\n\r\n"
+END_CLOSING = b"\r\nConnection: close\r\n\r\n"
+END_OF_OLD = b"\r\nConnection: keep-alive\r\n\r\n"  # HTTP/1.0 has to be told
 REASONS = {s.value: s.phrase.encode() for s in HTTPStatus}
 
 # HTTP/2 for one who began to speak it: SETTINGS, then GOAWAY with HTTP_1_1_REQUIRED and a sentence.
@@ -25,9 +28,11 @@ H2_GOAWAY = (
 
 
 def write_request(
-    request: Request, target: bytes, prefix: bytes, client: bytes, request_id: bytes, *, hides_token: bool
+    request: Request, target: bytes, prefix: bytes, client: bytes, *, hides_token: bool
 ) -> bytes:
     """
+    The head up to the request's id, which comes last; END follows.
+
     Args:
         target: without the prefix of the path form.
         client: `X-Forwarded-For` and `-Proto` of this connection, as lines.
@@ -41,7 +46,6 @@ def write_request(
         parts += (b"X-Forwarded-Host: ", request.host, b"\r\n")
     if prefix:
         parts += (b"X-Forwarded-Prefix: ", prefix, b"\r\n")
-    parts += (b"X-Request-Id: ", request_id, b"\r\n")
     if request.is_chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
     elif request.length is not None:
@@ -50,7 +54,7 @@ def write_request(
         parts += (b"Connection: Upgrade\r\nUpgrade: ", request.upgrade, b"\r\n")
     if request.expects_continue:
         parts.append(b"Expect: 100-continue\r\n")
-    parts.append(b"\r\n")
+    parts.append(b"X-Request-Id: ")
     return b"".join(parts)
 
 
@@ -62,6 +66,7 @@ class Answer:
     Args:
         lines: the fields to pass on, each ending in CRLF.
         length: of the body; None where only its end shows it, or its chunks do.
+        start: the head for the client, up to the request's id.
         is_reusable: the connection, once this answer is complete.
     """
 
@@ -73,6 +78,7 @@ class Answer:
     is_reusable: bool
     has_body: bool
     upgrade: bytes = b""
+    start: bytes = b""
 
 
 def read_answer(
@@ -164,21 +170,14 @@ class PathForm:
         )
 
 
-def write_answer(
-    answer: Answer, request: Request, request_id: bytes, *, is_closing: bool, is_chunked: bool
-) -> bytes:
-    """`is_chunked`: the body that follows is written in chunks."""
+def write_answer(answer: Answer, *, is_chunked: bool) -> bytes:
+    """The head up to the request's id. `is_chunked`: the body that follows is written in chunks."""
     parts = [b"HTTP/1.1 %d %b\r\n" % (answer.status, answer.reason), *answer.lines]
-    if answer.length is not None:
+    if answer.length is not None and answer.status != 204:
         parts.append(b"Content-Length: %d\r\n" % answer.length)
     elif is_chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
-    parts += (b"X-Request-Id: ", request_id, b"\r\n")
-    if is_closing:
-        parts.append(b"Connection: close\r\n")
-    elif not request.is_11:
-        parts.append(b"Connection: keep-alive\r\n")
-    parts.append(b"\r\n")
+    parts.append(b"X-Request-Id: ")
     return b"".join(parts)
 
 

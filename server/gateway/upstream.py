@@ -1,135 +1,76 @@
-"""The replica's side: its connections, kept for reuse, and the reading of its answers."""
+"""The replica's side: one connection, and the reading of its answers."""
 
 import asyncio
-from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from ..routing import Target
-from .checks import Head
-from .framing import LAST_CHUNK, ChunkedBody, ChunkedEnd, Cutter, FramingError, fed
-from .headers import Answer, read_answer
+from .checks import Head, Request
+from .framing import BLANK_LINE, LAST_CHUNK, ChunkedBody, ChunkedEnd, Cutter, FramingError, fed
+from .headers import Answer, PathForm, read_answer, write_answer
 
 if TYPE_CHECKING:
-    from .endpoint import Endpoint
     from .exchange import Exchange
-
-REST_S = 1.0  # a replica that could not be reached is passed over this long
-
-
-class ReplicaPool:
-    """One replica: its idle connections, and how many requests it has open."""
-
-    def __init__(self, endpoint: "Endpoint", target: Target) -> None:
-        self.endpoint, self.target = endpoint, target
-        self.id = target.id
-        self.open = 0
-        self.resting_until = 0.0
-        self.is_retired = False
-        self._idle: list[Upstream] = []
-        self._dials: dict[Exchange, asyncio.Task[None]] = {}
-
-    def connect(self, exchange: "Exchange", *, anew: bool = False) -> None:
-        """Calls `attach` or `unreachable` of the exchange, now or later."""
-        while self._idle:
-            up = self._idle.pop()
-            if anew or up.is_closing():
-                up.close()
-                continue
-            exchange.attach(up)
-            return
-        dial = asyncio.get_running_loop().create_task(self._dial(exchange))
-        self._dials[exchange] = dial
-
-    async def _dial(self, exchange: "Exchange") -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            _, up = await loop.create_connection(lambda: Upstream(self), self.target.host, self.target.port)
-        except OSError as error:
-            self._dials.pop(exchange, None)
-            self.rest()
-            exchange.unreachable(error.strerror or type(error).__name__)
-            return
-        self._dials.pop(exchange, None)
-        self.resting_until = 0.0
-        if exchange.is_over:
-            self.keep(up)
-        else:
-            exchange.attach(up)
-
-    def rest(self) -> None:
-        self.resting_until = self.endpoint.gateway.now() + REST_S
-
-    def stop_dialling(self, exchange: "Exchange") -> None:
-        if dial := self._dials.pop(exchange, None):
-            dial.cancel()
-
-    def keep(self, up: "Upstream") -> None:
-        """A connection whose answer is complete; for the next request."""
-        limits = self.endpoint.gateway.limits
-        if self.is_retired or up.is_closing() or len(self._idle) >= limits.pool_size:
-            up.close()
-        else:
-            up.idle_until = self.endpoint.gateway.now() + limits.pool_idle_s
-            self._idle.append(up)
-
-    def forget(self, up: "Upstream") -> None:
-        if up in self._idle:
-            self._idle.remove(up)
-
-    def done(self) -> None:
-        """One request less."""
-        self.open -= 1
-        if self.is_retired and self.open == 0:
-            self.endpoint.drained(self)
-
-    def retire(self) -> None:
-        """No new request comes here; open ones end as they will."""
-        self.is_retired = True
-        self.close_idle(float("inf"))
-        if self.open == 0:
-            self.endpoint.drained(self)
-
-    def close_idle(self, now_s: float) -> None:
-        """Those that have been idle too long. The oldest come first."""
-        while self._idle and self._idle[0].idle_until <= now_s:
-            self._idle.pop(0).close()
+    from .pool import ReplicaPool
 
 
-class Mode(IntEnum):
-    HEAD = 1
-    LENGTH = 2
-    CHUNKED = 3  # passed on as it came
-    PLAIN = 4  # chunks taken apart, for HTTP/1.0
-    TO_END = 5  # until the replica closes
-    TUNNEL = 6
+class HeadReader:
+    """One answer's head that may come in pieces. A parser of its own, never fed what follows."""
+
+    __slots__ = ("_cutter", "_size", "head", "parser")
+
+    def __init__(self) -> None:
+        self.head = Head()
+        self.parser = httptools.HttpResponseParser(self.head)
+        self._cutter = Cutter()
+        self._size = 0
+
+    def feed(self, data: bytes, most_bytes: int) -> int:
+        """
+        How many bytes of `data` belong to the head.
+
+        Raises:
+            FramingError: it is malformed, or too large.
+        """
+        end = 0
+        while end < len(data) and not self.head.is_complete:
+            start, end = end, self._cutter.cut(data, end)
+            self._size += end - start
+            if self._size > most_bytes:
+                raise FramingError("head too large")
+            fed(self.parser, data[start:end])
+        return end
+
+
+# What is being read. Plain numbers: they are compared for each piece of each answer.
+M_HEAD, M_LENGTH, M_CHUNKED, M_PLAIN, M_TO_END, M_TUNNEL = range(6)
+# CHUNKED is passed on as it came, PLAIN is taken apart for HTTP/1.0, TO_END lasts until the replica closes
+MOST_REMEMBERED = 4096  # bytes of a head
 
 
 class Upstream(asyncio.Protocol):
     """One connection to a replica; carries one request at a time."""
 
-    def __init__(self, pool: ReplicaPool) -> None:
+    def __init__(self, pool: "ReplicaPool") -> None:
         self.pool = pool
         self.idle_until = 0.0
         self.is_full = False  # the replica reads slower than the client sends
         self.is_fresh = True  # it has carried no request yet
         self.has_answered = False  # any byte, to the present request
         self._exchange: Exchange | None = None
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport
         self._is_paused = False
-        self._mode = Mode.HEAD
+        self._mode = M_HEAD
         self._left = 0
         self._chunks: ChunkedEnd | ChunkedBody | None = None
+        self._reader: HeadReader | None = None
+        self._last_head = b""
+        self._last_answer: Answer
+        self._last_request: Request
+        self._last_form: PathForm | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        assert self._transport is not None
-        return self._transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
 
     def is_closing(self) -> bool:
         return self.transport.is_closing()
@@ -141,14 +82,8 @@ class Upstream(asyncio.Protocol):
         self._exchange = exchange
         self.has_answered = False
         self._interim = 0
-        self._expect_head()
-
-    def _expect_head(self) -> None:
-        self._mode = Mode.HEAD
-        self._head = Head()
-        self._parser = httptools.HttpResponseParser(self._head)
-        self._cutter = Cutter()
-        self._head_bytes = 0
+        self._mode = M_HEAD
+        self._reader = None
 
     def let_go(self) -> None:
         """The exchange ends before its answer does: nobody can tell any more what comes here."""
@@ -182,110 +117,150 @@ class Upstream(asyncio.Protocol):
         if exchange is None:
             self.close()  # it speaks unasked
             return
-        exchange.touch()
+        mode = self._mode
         try:
-            if self._mode is Mode.HEAD:
+            if mode == M_HEAD:
                 self.has_answered = True
                 self._read_head(exchange, data)
-            elif self._mode is Mode.TUNNEL:
+                return
+            exchange.touch()
+            if mode == M_TUNNEL:
                 exchange.write(data)
             else:
-                self._read_body(exchange, b"", data)
+                self._read_body(exchange, b"", data, 0.0)
         except FramingError as error:
             exchange.bad_answer(str(error))
 
     def _read_head(self, exchange: "Exchange", data: bytes) -> None:
-        limits = self.pool.endpoint.gateway.limits
-        end = 0
-        while end < len(data):
-            start, end = end, self._cutter.cut(data, end)
-            self._head_bytes += end - start
-            if self._head_bytes > limits.head_bytes:
-                raise FramingError("head too large")
-            fed(self._parser, data[start:end])
-            if not self._head.is_complete:
-                continue
-            answer = read_answer(self._parser, self._head, exchange.request, exchange.form)
-            if answer.status >= 200:
-                self._begin_body(exchange, answer, data[end:])
+        reader = self._reader
+        if reader is None:
+            found = data.find(BLANK_LINE)
+            if found >= 0:
+                self._read_whole_head(exchange, data, found + 4)
                 return
-            if answer.status == 101:
-                self._mode = Mode.TUNNEL
-                exchange.switch(answer, data[end:])
-                return
-            self._interim += 1
-            if self._interim > limits.interim_answers:
-                raise FramingError("too many interim answers")
-            exchange.interim(answer)
-            self._expect_head()
+            reader = self._reader = HeadReader()
+        exchange.touch()
+        end = reader.feed(data, self.pool.endpoint.gateway.limits.head_bytes)
+        if reader.head.is_complete:
+            self._reader = None
+            self._begin_answer(exchange, self._answer_of(exchange, reader.parser, reader.head), data[end:])
+
+    def _read_whole_head(self, exchange: "Exchange", data: bytes, end: int) -> None:
+        """
+        The usual case: all of it came at once.
+
+        Replicas repeat themselves, so the last head is remembered: equal bytes in answer to
+        the same kind of request mean the same.
+        """
+        head = data[:end]
+        request = exchange.request
+        if (
+            head == self._last_head
+            and request.method == self._last_request.method
+            and request.host == self._last_request.host
+            and request.is_11 == self._last_request.is_11
+            and exchange.form is self._last_form
+        ):
+            self._begin_body(exchange, self._last_answer, data[end:])
+            return
+        if end > self.pool.endpoint.gateway.limits.head_bytes:
+            raise FramingError("head too large")
+        found = Head()
+        parser = httptools.HttpResponseParser(found)
+        fed(parser, head)
+        if not found.is_complete:  # blank lines before it
+            raise FramingError("no status line")
+        answer = self._answer_of(exchange, parser, found)
+        if answer.status >= 200 and end <= MOST_REMEMBERED:
+            self._last_head, self._last_answer = head, answer
+            self._last_request, self._last_form = request, exchange.form
+        self._begin_answer(exchange, answer, data[end:])
+
+    def _answer_of(self, exchange: "Exchange", parser: httptools.HttpResponseParser, head: Head) -> Answer:
+        request = exchange.request
+        answer = read_answer(parser, head, request, exchange.form)
+        if answer.status >= 200:
+            is_chunked = request.is_11 and answer.has_body and answer.length is None
+            answer.start = write_answer(answer, is_chunked=is_chunked)
+        return answer
+
+    def _begin_answer(self, exchange: "Exchange", answer: Answer, rest: bytes) -> None:
+        if answer.status >= 200:
+            self._begin_body(exchange, answer, rest)
+            return
+        exchange.touch()
+        if answer.status == 101:
+            self._mode = M_TUNNEL
+            exchange.switch(answer, rest)
+            return
+        self._interim += 1
+        if self._interim > self.pool.endpoint.gateway.limits.interim_answers:
+            raise FramingError("too many interim answers")
+        exchange.interim(answer)
+        if rest:
+            self._read_head(exchange, rest)
 
     def _begin_body(self, exchange: "Exchange", answer: Answer, rest: bytes) -> None:
-        is_11 = exchange.request.is_11
+        now_s = self.pool.endpoint.gateway.now()
         self._is_reusable = answer.is_reusable
+        self._mode = M_LENGTH
         if not answer.has_body:
-            self._mode, self._left = Mode.LENGTH, 0
+            self._left = 0
         elif answer.length is not None:
-            self._mode, self._left = Mode.LENGTH, answer.length
+            self._left = answer.length
         elif not answer.is_chunked:
-            self._mode = Mode.TO_END
-        elif is_11:
-            self._mode, self._chunks = Mode.CHUNKED, ChunkedEnd()
+            self._mode = M_TO_END
+        elif exchange.request.is_11:
+            self._mode, self._chunks = M_CHUNKED, ChunkedEnd()
         else:
             limit = self.pool.endpoint.gateway.limits.head_bytes
-            self._mode, self._chunks = (
-                Mode.PLAIN,
-                ChunkedBody(is_request=False, plain=True, overhead_bytes=limit),
-            )
-        head = exchange.answer_head(answer, is_chunked=is_11 and answer.has_body and answer.length is None)
-        self._read_body(exchange, head, rest)
+            self._mode = M_PLAIN
+            self._chunks = ChunkedBody(is_request=False, plain=True, overhead_bytes=limit)
+        self._read_body(exchange, exchange.answer_head(answer, now_s), rest, now_s)
 
-    def _read_body(self, exchange: "Exchange", head: bytes, data: bytes) -> None:
+    def _read_body(self, exchange: "Exchange", head: bytes, data: bytes, now_s: float) -> None:
         """`head` goes out in the same write as what there is of the body."""
         is_complete = False
-        used = len(data)
-        out = data
-        match self._mode:
-            case Mode.LENGTH:
-                if used > self._left:
-                    used, out = self._left, data[: self._left]
-                self._left -= used
-                is_complete = self._left == 0
-            case Mode.CHUNKED:
-                assert isinstance(self._chunks, ChunkedEnd)
-                used = self._chunks.feed(data)
-                if used < len(data):
-                    out = data[:used]
-                is_complete = self._chunks.is_complete
-            case Mode.PLAIN:
-                assert isinstance(self._chunks, ChunkedBody)
-                out, used = self._chunks.feed(data)
-                is_complete = self._chunks.is_complete
-            case Mode.TO_END:
-                if data and exchange.request.is_11:
-                    out = b"%x\r\n%b\r\n" % (len(data), data)
-            case _:
-                raise AssertionError(self._mode)
+        used, out, mode = len(data), data, self._mode
+        if mode == M_LENGTH:
+            if used > self._left:
+                used, out = self._left, data[: self._left]
+            self._left -= used
+            is_complete = self._left == 0
+        elif mode == M_TO_END:
+            if data and exchange.request.is_11:
+                out = b"%x\r\n%b\r\n" % (len(data), data)
+        elif isinstance(self._chunks, ChunkedEnd):
+            used = self._chunks.feed(data)
+            if used < len(data):
+                out = data[:used]
+            is_complete = self._chunks.is_complete
+        elif self._chunks is not None:
+            out, used = self._chunks.feed(data)
+            is_complete = self._chunks.is_complete
         if head:
             out = head + out
         if out:
             exchange.write(out)
         if is_complete:
-            self._complete(exchange, is_reusable=self._is_reusable and used == len(data))
+            self._complete(exchange, self._is_reusable and used == len(data), now_s)
+        elif head:
+            exchange.touch()
 
-    def _complete(self, exchange: "Exchange", *, is_reusable: bool) -> None:
-        self._exchange = None
-        self._chunks = None
+    def _complete(self, exchange: "Exchange", is_reusable: bool, now_s: float) -> None:
+        self._exchange = self._chunks = None
         self.is_fresh = False
         # A body that is still coming in belongs to an answered request: no other may follow it.
-        if is_reusable and exchange.is_body_sent and not self.is_closing():
-            self.pause(False)
-            self.pool.keep(self)
+        if is_reusable and exchange.is_body_sent:
+            if self._is_paused:
+                self.pause(False)
+            self.pool.keep(self, now_s or self.pool.endpoint.gateway.now())
         else:
             self.close()
-        exchange.complete()
+        exchange.complete(now_s)
 
     def eof_received(self) -> bool:
-        if self._mode is Mode.TUNNEL and self._exchange is not None:
+        if self._mode == M_TUNNEL and self._exchange is not None:
             return self._exchange.replica_sent_eof()
         return False
 
@@ -293,11 +268,11 @@ class Upstream(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             self.pool.forget(self)
-        elif self._mode is Mode.TO_END and exc is None:
+        elif self._mode == M_TO_END and exc is None:
             if exchange.request.is_11:
                 exchange.write(LAST_CHUNK)
             exchange.complete()
-        elif self._mode is Mode.TUNNEL:
+        elif self._mode == M_TUNNEL:
             exchange.complete()
         else:
             exchange.lost_replica(self)

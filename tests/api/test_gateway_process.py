@@ -22,10 +22,10 @@ from fastapi.responses import StreamingResponse
 
 from homeport.runtime.clock import SystemClock, VirtualClock
 from homeport.server.gateway.feed import AlreadyServed, Feed
-from homeport.server.gateway.local import LocalGateway
+from homeport.server.gateway.link import GatewayLink, Listeners, LocalGateway
 from homeport.server.gateway.supervisor import GatewayAway, ProcessGateway
 from homeport.server.gateway.wire import packed, read_message
-from homeport.server.routing import AccessRecord, GatewayLink, HostTaken, Listeners, Route, RouteState, Target
+from homeport.server.routing import AccessRecord, HostTaken, Route, RouteState, Target
 from tests.api.gateways import DEADLINE_S, Client, Replica, eventually, free_port, get, run
 
 

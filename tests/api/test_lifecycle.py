@@ -129,3 +129,31 @@ def test_hundred_jobs_are_all_seen_by_pages_and_filters(play: Any) -> None:
         assert [j["metadata"]["name"] for j in named] == ["j042"]
 
     play(scenario, FOREVER, gpus="none", overcommit=200)
+
+
+def test_text_that_cannot_be_kept_is_refused_before_it_breaks_a_list(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        for value in ('"\\ud800"', "NaN", "[" * 300 + "]" * 300):
+            text = '{"metadata": {"id": "bad"}, "spec": {"resource_shape": "cpu.small", '
+            text += '"container": {"image": "a:1"}, "extra": ' + value + "}}"
+            answer = await api.client.post(JOBS, content=text, headers={"Content-Type": "application/json"})
+            assert answer.status_code in (400, 422), (value[:10], answer.text)
+        await api.submit("good")
+        assert len((await api.client.get(JOBS)).json()) == 1
+
+    play(scenario)
+
+
+def test_page_of_more_than_is_remembered_is_whole(play: Any, monkeypatch: Any) -> None:
+    from homeport.server.api.lepton import rendered
+
+    async def scenario(api: Api) -> None:
+        monkeypatch.setattr(rendered, "MOST_BYTES", 2000)
+        made = [(await api.submit(f"j{i}"))["metadata"]["id"] for i in range(10)]
+        pages = [
+            (await api.client.get(JOBS, params={"page": page, "page_size": 4})).json()["jobs"]
+            for page in (1, 2, 3, 4)
+        ]
+        assert [j["metadata"]["id"] for page in pages for j in page] == made[::-1]
+
+    play(scenario, FOREVER, gpus="none", overcommit=200)
