@@ -5,7 +5,7 @@ import sys
 
 from .figures import show
 
-NAMES = ("startup", "launch", "reads", "submits", "clients", "logs", "memory")
+NAMES = ("startup", "launch", "reads", "submits", "clients", "logs", "memory", "gateway")
 
 
 def main() -> None:

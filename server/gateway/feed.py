@@ -49,6 +49,7 @@ class Feed:
         self._clock, self._orphan_s = clock, orphan_s
         self._address: tuple[str, int] = ("", 0)
         self._writer: asyncio.StreamWriter | None = None
+        self._serving: asyncio.Task[None] | None = None
         self._alone_since = clock.monotonic_s()
         self._lost_records = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -84,6 +85,8 @@ class Feed:
         if self._writer is not None:
             self._send_report(self._writer)
             self._writer.close()
+        if self._serving is not None:  # else the loop would end by cancelling it, and complain
+            await asyncio.wait({self._serving}, timeout=1)
         if self._path is not None:
             with contextlib.suppress(OSError):
                 if self._path.stat().st_ino == self._inode:  # not yet another gateway's
@@ -95,7 +98,7 @@ class Feed:
         if self._writer is not None:
             self._writer.write(packed({"op": "replaced"}))
             self._writer.close()
-        self._writer = writer
+        self._writer, self._serving = writer, asyncio.current_task()
         self.gateway.touched.update(self.gateway.counters())  # it knows nothing yet
         writer.write(packed({
             "op": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "address": list(self._address),
