@@ -76,8 +76,8 @@ def os_name() -> str:
 async def list_shapes(
     _who: Authorized, ctx: Context, node_groups: str | None = None, purpose: str | None = None
 ) -> Response:
-    """Only jobs are served, so shapes are listed for jobs only."""
+    """For jobs and endpoints, since nothing else is served yet."""
     known = list(dict.fromkeys(n.node_group for n in ctx.services.nodes))
-    if purpose not in (None, "", "job") or (node_groups and node_groups not in known):
+    if purpose not in (None, "", *translate.PURPOSES) or (node_groups and node_groups not in known):
         return JSONResponse([])
     return JSONResponse([translate.shape_to_wire(s, node_groups or known[0]) for s in ctx.services.shapes])

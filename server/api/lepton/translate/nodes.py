@@ -21,6 +21,9 @@ class HostFacts:
     architecture: str
 
 
+PURPOSES = ("job", "deployment")  # what a shape can be asked for
+
+
 def node_group_to_wire(
     name: str, nodes: Sequence[HostNode], volumes: Sequence[Volume], created_at_ms: int
 ) -> dict[str, Any]:
@@ -100,7 +103,7 @@ def node_to_wire(
 def shape_to_wire(shape: Shape, node_group: str) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "name": shape.name, "cpu": shape.cpu_cores, "memory_in_mb": shape.memory_mib,
-        "listable_in": ["job"], "node_group_id": node_group,
+        "listable_in": list(PURPOSES), "node_group_id": node_group,
     }  # fmt: skip
     if shape.gpu_count:
         spec |= {
