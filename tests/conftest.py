@@ -1,5 +1,7 @@
 """`home`: a running server, on real containers and again on the process runtime. `sdk`: a real client."""
 
+import os
+import re
 from collections.abc import Generator
 from pathlib import Path
 
@@ -7,6 +9,13 @@ import pytest
 
 from tests.sdk import OLDER, VERSIONS, Sdk, open_sdk
 from tests.world import World, world
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    is_process = not {"docker", "simulated"} & set(re.split(r"[\[\]-]", item.name))
+    if item.get_closest_marker("root_on_process") and is_process and os.geteuid() != 0:
+        pytest.skip("the process runtime gives names to workers, and read-only mounts, only as root")
+
 
 RUNTIMES = [pytest.param("docker", marks=pytest.mark.docker), "process"]
 

@@ -35,6 +35,7 @@ def test_environment_is_printed_for_shells_and_programs(process_home: World) -> 
     assert shell.stdout.strip() == values["LEPTON_WORKSPACE_URL"]
 
 
+@pytest.mark.root_on_process
 def test_log_of_a_job_is_printed_by_name(process_home: World, sdk: Sdk) -> None:
     job = sdk.create(process_home, "talks", "echo one; echo two")
     eventually("Completed", lambda: sdk.state(process_home, job) == "Completed")

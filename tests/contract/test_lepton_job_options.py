@@ -19,6 +19,7 @@ def ended(home: World, sdk: Sdk, job: str) -> dict[str, object]:
     )
 
 
+@pytest.mark.root_on_process
 def test_workers_start_together_and_find_each_other_by_name(home: World, sdk: Sdk) -> None:
     # Each waits until it can reach both by name, then tells who it is.
     command = """
@@ -42,6 +43,7 @@ def test_workers_start_together_and_find_each_other_by_name(home: World, sdk: Sd
     eventually("its network to be gone", lambda: not home.networks(job))
 
 
+@pytest.mark.root_on_process
 def test_gang_waits_whole_when_only_a_part_of_it_fits(home: World, sdk: Sdk) -> None:
     first = sdk.create(home, "one", WAIT, resource_shape="gpu.h100-sxm")
     eventually("Running", lambda: sdk.state(home, first) == "Running")
@@ -54,6 +56,7 @@ def test_gang_waits_whole_when_only_a_part_of_it_fits(home: World, sdk: Sdk) -> 
     eventually("both to run", lambda: sdk.status(home, gang)["ready"] == 2)
 
 
+@pytest.mark.root_on_process
 def test_further_completions_start_as_earlier_ones_end(home: World, sdk: Sdk) -> None:
     job = sdk.create(home, "batch", "echo index $LEPTON_JOB_WORKER_INDEX", completions=3, parallelism=1)
     status = ended(home, sdk, job)
@@ -63,6 +66,7 @@ def test_further_completions_start_as_earlier_ones_end(home: World, sdk: Sdk) ->
     ]
 
 
+@pytest.mark.root_on_process
 def test_worker_is_tried_again_after_a_failure(home: World, sdk: Sdk) -> None:
     mount = {"path": "/retry", "mount_path": "/data/retry", "from": "node-nfs:lepton-shared-fs"}
     command = "if [ -e /data/retry/seen ]; then echo better; else touch /data/retry/seen; exit 7; fi"
@@ -117,6 +121,7 @@ def test_secret_reaches_its_job_only_as_a_reference(home: World, sdk: Sdk) -> No
         sdk.create(home, "bad", "true", envs=[{"name": "X", "value_from": {"secret_name_ref": "NOPE"}}])
 
 
+@pytest.mark.root_on_process
 def test_mounted_directory_is_shared_by_jobs_and_read_only_holds(home: World, sdk: Sdk) -> None:
     mount = {"path": "/team", "mount_path": "/data/team", "from": "node-nfs:lepton-shared-fs"}
     ended(home, sdk, sdk.create(home, "writer", "echo kept > /data/team/file", mounts=[mount]))

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.sdk import Sdk
 from tests.world import World, eventually
 
@@ -43,6 +45,7 @@ def test_history_is_cut_by_time_text_limit_and_direction(home: World, sdk: Sdk) 
     assert values(direction="forward") == forward
 
 
+@pytest.mark.root_on_process
 def test_history_tells_the_replicas_apart(home: World, sdk: Sdk) -> None:
     job = run(home, sdk, "pair", "echo from $LEPTON_JOB_WORKER_INDEX", completions=2, parallelism=2)
     replica = f"{job}-1-{job[-4:]}"

@@ -22,6 +22,7 @@ def run(home: World, version: str, *args: str) -> subprocess.CompletedProcess[st
     return subprocess.run(argv, env=home.client_env(), capture_output=True, text=True, timeout=90)
 
 
+@pytest.mark.root_on_process
 @pytest.mark.parametrize("version", GENERATIONS)
 def test_job_runs_on_the_reserved_node_with_its_mount(home: World, sdk: Sdk, version: str) -> None:
     reserve(home, "add", "team-a", "--hours", "1")

@@ -149,6 +149,7 @@ result = client.secret.list_all()
         older_sdk.run(home, "client.secret.delete('KEY')")
 
 
+@pytest.mark.root_on_process
 def test_older_sdk_follows_a_job_from_creation_to_archive(home: World, older_sdk: Sdk) -> None:
     mount = {"path": "/team", "mount_path": "/data/team", "from": "node-nfs:lepton-shared-fs"}
     command = f"echo begun | tee /data/team/file; echo $LEPTON_JOB_NAME; {WAIT}"

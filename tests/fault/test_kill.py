@@ -19,6 +19,8 @@ from tests.fault.story import MOUNT, docker_events
 from tests.sdk import Sdk
 from tests.world import World, eventually, world
 
+pytestmark = pytest.mark.root_on_process
+
 WAIT = "echo before; until test -e /story/go; do sleep 0.1; done; echo after"
 STAY = "trap 'exit 0' TERM; while true; do sleep 0.1; done"
 

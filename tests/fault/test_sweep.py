@@ -10,6 +10,8 @@ from tests.fault.conftest import MakeHome
 from tests.fault.story import Story
 from tests.sdk import Sdk
 
+pytestmark = pytest.mark.root_on_process
+
 # How often the server has died once the job runs, has stopped and is archived. Two is the most: where
 # the recovery comes to the same point again, the server that recovers dies as well.
 DEATHS = {
