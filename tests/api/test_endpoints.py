@@ -218,3 +218,15 @@ def test_spec_that_cannot_be_is_refused_by_field(
         assert says in answer.json()["message"]
 
     play(scenario, SERVES)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"x"', '{"spec": null}', '{"spec": "x"}', '{"metadata": []}'])
+def test_patch_that_is_no_patch_is_refused_and_changes_nothing(play: Any, text: str) -> None:
+    async def scenario(api: Api) -> None:
+        await create(api)
+        headers = {"Content-Type": "application/json"}
+        answer = await api.client.patch(f"{PATH}/e", content=text, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) in [(400, "invalid"), (422, "invalid")]
+        assert (await api.client.get(f"{PATH}/e")).json()["metadata"]["semantic_version"] == "1.0"
+
+    play(scenario, SERVES)

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from ....domain.workload import Workload, WorkloadSpec
-from ....errors import Invalid, NotFound
-from ....services import attempt_logs, endpoints, secrets, volumes, workloads
+from ....errors import Invalid
+from ....services import endpoints, secrets, volumes, workloads
 from ....services.access import Caller
 from ..context import LeptonContext
 from ..merge import merge_patch
@@ -16,7 +16,7 @@ from ..translate import deployments as translate
 from ..translate import jobs as translate_jobs
 from ..wire_deployments import Deployment
 from .deps import Authorized, Context
-from .logs import whole_characters
+from .logs import live_log
 
 router = APIRouter()
 
@@ -68,16 +68,15 @@ async def get_deployment(name: str, who: Authorized, ctx: Context) -> Response:
 
 @router.patch("/{ws}/deployments/{name}")
 async def update_deployment(
-    name: str, request: Request, who: Authorized, ctx: Context, dryrun: bool = False
+    name: str, patch: dict[str, Any], who: Authorized, ctx: Context, dryrun: bool = False
 ) -> Response:
     """A JSON merge patch. With `dryrun` the answer is as if it had been applied, and nothing changes."""
-    patch = await request.json()
-    if not isinstance(patch, dict):
-        raise Invalid("body", "must be an object")
+    if not isinstance(patch.get("spec", {}), dict) or not isinstance(patch.get("metadata", {}), dict):
+        raise Invalid("body", "metadata and spec must be objects")
 
     def make(old: WorkloadSpec) -> WorkloadSpec:
         whole = merge_patch(dict(old.extras), patch)
-        if keeps_tokens := "api_tokens" not in (patch.get("spec") or {}):
+        if keeps_tokens := "api_tokens" not in patch.get("spec", {}):
             whole["spec"].pop("api_tokens", None)  # only their masks are in it
         new = _spec(ctx, who, _parsed(whole))
         return translate.with_tokens_of(new, old) if keeps_tokens else new
@@ -129,11 +128,7 @@ async def list_deployment_replicas(name: str, who: Authorized, ctx: Context) -> 
 @router.get("/{ws}/deployments/{name}/replicas/{replica_id}/log")
 async def get_deployment_log(name: str, replica_id: str, who: Authorized, ctx: Context) -> Response:
     _, attempts = endpoints.get_endpoint(ctx.services, who.workspace, name)
-    mine = [a for a in attempts if a.replica_id == replica_id]
-    if not mine:
-        raise NotFound("replica", replica_id)
-    chunks = attempt_logs.follow_log(ctx.logs, mine[-1])
-    return StreamingResponse(whole_characters(chunks), media_type="text/plain; charset=utf-8")
+    return live_log(ctx, attempts, replica_id)
 
 
 @router.get("/{ws}/deployments/{name}/events")

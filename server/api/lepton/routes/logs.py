@@ -3,7 +3,7 @@
 import codecs
 import re
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -25,6 +25,11 @@ DAY_NS = 24 * 3600 * 10**9
 @router.get("/{ws}/jobs/{job_id}/replicas/{replica_id}/log")
 async def get_job_log(job_id: str, replica_id: str, who: Authorized, ctx: Context) -> Response:
     _, attempts = workloads.get_workload(ctx.services, who.workspace, job_id)
+    return live_log(ctx, attempts, replica_id)
+
+
+def live_log(ctx: LeptonContext, attempts: Sequence[Attempt], replica_id: str) -> Response:
+    """Of the replica's newest attempt, until it ends."""
     mine = [a for a in attempts if a.replica_id == replica_id]
     if not mine:
         raise NotFound("replica", replica_id)
