@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.test_lepton_storage import call, refused
+from tests.files import files_below
 from tests.world import World, world
 
 VALUE = "walnut-9d2f-value"
@@ -23,8 +24,8 @@ def home(tmp_path: Path) -> Generator[World]:
 
 def everything_written(home: World) -> bytes:
     """Every file of the data directory, and the server's log."""
-    files = [p for p in home.data_dir.rglob("*") if p.is_file()]
-    return b"".join(p.read_bytes() for p in [*files, home.data_dir.parent / "server.log"])
+    log = (home.data_dir.parent / "server.log").read_bytes()
+    return b"".join([*files_below(home.data_dir).values(), log])
 
 
 def test_secret_is_created_listed_and_removed(home: World) -> None:
