@@ -1,0 +1,39 @@
+"""Nodes kept for those who name the reservation."""
+
+from dataclasses import asdict
+from datetime import timedelta
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from ....services import reservations
+from .deps import Bearer, Context
+
+router = APIRouter()
+
+
+class NewReservation(BaseModel):
+    """`starts_at`: Unix seconds, now unless given. `lasts_s`: seconds."""
+
+    name: str
+    node_group: str = "default"
+    nodes: int = Field(default=1, ge=1)
+    starts_at: int | None = Field(default=None, ge=0)
+    lasts_s: int = Field(ge=1)
+
+
+@router.post("/reservations")
+async def create_reservation(new: NewReservation, ctx: Context, who: Bearer) -> Response:
+    made = await reservations.create_reservation(
+        ctx.services, new.name, node_group=new.node_group, node_count=new.nodes, owner=who.owner,
+        starts_at_ms=None if new.starts_at is None else new.starts_at * 1000,
+        lasts=timedelta(seconds=new.lasts_s),
+    )  # fmt: skip
+    return JSONResponse(asdict(made), 201)
+
+
+@router.delete("/reservations/{name}")
+async def delete_reservation(name: str, ctx: Context, _who: Bearer) -> Response:
+    await reservations.delete_reservation(ctx.services, name)
+    return JSONResponse({})

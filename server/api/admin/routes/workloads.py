@@ -1,0 +1,78 @@
+"""What runs: the list, why something is where it is, logs, approval."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from pydantic import BaseModel
+
+from ....domain.runs import current_run
+from ....domain.workload import TERMINAL, Phase
+from ....errors import Invalid, NotFound
+from ....services import attempt_logs, endpoints, workloads
+from .deps import Bearer, Context
+
+router = APIRouter()
+
+
+@router.get("/workloads")
+async def list_workloads(ctx: Context, who: Bearer) -> Response:
+    found = [
+        f
+        for kind in ctx.services.store.reads.counts(who.workspace)
+        for f in workloads.list_workloads(ctx.services, who.workspace, kind, archived=False)
+    ]
+    return JSONResponse(
+        [
+            {
+                "id": f.workload.id,
+                "kind": f.workload.kind,
+                "phase": f.phase.value,
+                "shape": f.workload.spec.shape,
+            }
+            for f in found
+        ]
+    )
+
+
+@router.get("/why/{workload_id}")
+async def explain(workload_id: str, ctx: Context, who: Bearer) -> Response:
+    """Why a workload is where it is: the scheduler's reasons while it is queued, else its last event."""
+    found = workloads.find_workload(ctx.services, who.workspace, workload_id)
+    refusal = ctx.loop.unplaced.get(found.workload.id)
+    is_queued = found.phase in (Phase.QUEUED, Phase.RESTARTING)
+    events = ctx.services.store.events_of(found.workload.id)
+    reasons = list(refusal.reasons) if refusal and is_queued else [e.message for e in events[-1:]]
+    if found.phase not in TERMINAL:
+        reasons = [*ctx.loop.reasons, *reasons]
+    return JSONResponse({"id": found.workload.id, "phase": found.phase.value, "reasons": reasons})
+
+
+@router.get("/logs/{name}")
+async def read_log(
+    name: str, ctx: Context, who: Bearer, replica: str | None = None, follow: bool = False
+) -> Response:
+    """The log of a workload's latest run as text; several replicas' lines by time, each with its replica."""
+    found = workloads.find_workload(ctx.services, who.workspace, name)
+    attempts = current_run(found.workload, ctx.services.store.attempts_of(found.workload.id))
+    latest = {a.replica_id: a for a in attempts if replica in (None, a.replica_id)}
+    if not latest and replica is not None:
+        raise NotFound("replica", replica)
+    if len(latest) > 1 and follow:
+        raise Invalid("replica", f"name one to follow it: {', '.join(sorted(latest))}")
+    if follow and latest:
+        log = attempt_logs.follow_log(ctx.logs, next(iter(latest.values())))
+        return StreamingResponse(log, media_type="text/plain; charset=utf-8")
+    lines = await attempt_logs.read_lines(ctx.logs, list(latest.values()))
+    text = "".join(f"[{x.replica_id}] {x.text}\n" if len(latest) > 1 else f"{x.text}\n" for x in lines)
+    return PlainTextResponse(text)
+
+
+class Approval(BaseModel):
+    """`replica`: its id; all that run now unless it is named."""
+
+    replica: str | None = None
+
+
+@router.post("/endpoints/{name}/approve")
+async def approve_endpoint(name: str, approval: Approval, ctx: Context, who: Bearer) -> Response:
+    approved = await endpoints.approve_replicas(ctx.services, who.workspace, name, approval.replica)
+    return JSONResponse({"approved": approved})

@@ -1,0 +1,106 @@
+"""Commands that begin something on this machine: serve, env, exec, demo, doctor."""
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .client import credentials, data_dir_of, data_dir_option
+
+
+@click.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="0 takes a free one.  [default: 8787]")
+@click.option("--gateway-port", type=int, help="Where endpoints are reached.  [default: --port + 1]")
+@data_dir_option
+@click.option(
+    "--runtime", type=click.Choice(["auto", "docker", "process", "simulated"]), help="[default: auto]"
+)
+@click.option("--gpus", help="auto, none, or NxTYPE such as 4xA100-80GB.  [default: auto]")
+@click.option("--allow-host", multiple=True, help="A further name this server is reached by.")
+@click.option(
+    "--allow-host-path", multiple=True, metavar="DIR", help="A directory of this host that may be mounted."
+)
+@click.option("--ephemeral", is_flag=True, default=None, help="Remove every container on exit.")
+@click.option("--testing", is_flag=True, default=None, help="Allow faults to be injected.")
+def serve(**flags: Any) -> None:
+    """Run the server until SIGTERM."""
+    import gc
+
+    gc.disable()  # until all is imported and wired: a seventh of the time until it answers
+    from ..app import run
+    from ..errors import HomeportError
+    from ..settings import load_settings
+
+    for several in ("allow_host", "allow_host_path"):
+        flags[several] = flags[several] or None
+    try:
+        run(load_settings(**flags))
+    except HomeportError as error:
+        raise click.ClickException(str(error)) from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@click.command()
+@data_dir_option
+@click.option("--format", "form", type=click.Choice(["shell", "json"]), default="shell")
+def env(data_dir: Path | None, form: str) -> None:
+    """Print what the clients need: `eval "$(homeport env)"`."""
+    values = credentials(data_dir_of(data_dir))
+    if form == "json":
+        click.echo(json.dumps(values))
+        return
+    for name, value in values.items():
+        quoted = value.replace("'", "'\\''")
+        click.echo(f"export {name}='{quoted}'")
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True})
+@data_dir_option
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_(data_dir: Path | None, command: tuple[str, ...]) -> None:
+    """Run a command with the clients' environment, against a server that is started if none answers."""
+    from ..background import server_for
+
+    where = data_dir_of(data_dir)
+    with server_for(where):
+        import subprocess
+
+        try:
+            status = subprocess.run(command, env={**os.environ, **credentials(where)}, check=False).returncode
+        except FileNotFoundError as error:
+            raise click.ClickException(f"no command named {shlex.quote(command[0])}") from error
+    sys.exit(status if status >= 0 else 128 - status)
+
+
+@click.command()
+@click.option("--runtime", type=click.Choice(["auto", "docker", "process"]), default="auto")
+@click.option("--lep", help="The lep executable to use.")
+def demo(runtime: str, lep: str | None) -> None:
+    """The main job, end to end, with the real client."""
+    from ..demo import run_demo
+
+    sys.exit(run_demo(lep=lep, runtime=runtime))
+
+
+@click.command()
+@data_dir_option
+def doctor(data_dir: Path | None) -> None:
+    """What works on this machine, what is weaker, what to do."""
+    from ..doctor import examine
+    from ..errors import HomeportError
+    from ..settings import load_settings
+
+    try:
+        findings = examine(load_settings(data_dir=data_dir))
+    except HomeportError as error:
+        raise click.ClickException(str(error)) from error
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.is_ok else 'weak'}  {finding.what}")
+        if finding.remedy:
+            click.echo(f"      {finding.remedy}")
