@@ -26,17 +26,43 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Scaling:
+    """
+    What moves the number of replicas between the user's least and `most`.
+
+    Args:
+        most: never more replicas.
+        no_traffic_timeout_s: without a request for so long it goes to zero; 0: never.
+        qpm: requests per minute that one replica is to take; None: not by this.
+        methods, paths: of the requests that count for `qpm`; empty: all.
+        gpu_percent: utilisation that the GPUs are to have, 1..100; None: not by this.
+    """
+
+    most: int = 1
+    no_traffic_timeout_s: int = 0
+    qpm: float | None = None
+    methods: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    gpu_percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
     """
     Args:
-        replicas: as many as its user wants; 0 is stopped.
+        replicas: as many as its user wants, or at least wants where it scales; 0 is stopped.
+        scaling: None where the number stays as it is.
         port: of the container, where requests go; None takes none.
         needs_approval: ready only after somebody has approved of the replica.
         timeout_s: that the gateway waits for an answer.
         pins_replicas: a request may name its replica.
+        balancing: how the gateway chooses a replica, as it names it in `routing.Balancing`.
+        choice_count: for least_request, of how many replicas the idlest is taken; None: of all.
+        is_kept_alive: without a command it runs on until it is stopped, as a dev pod does.
     """
 
     replicas: int = 1
+    scaling: Scaling | None = None
     port: int | None = None
     readiness: Probe | None = None
     liveness: Probe | None = None
@@ -44,3 +70,6 @@ class Serving:
     access: Access = Access()
     timeout_s: int = 300
     pins_replicas: bool = False
+    balancing: str = "least_request"
+    choice_count: int | None = None
+    is_kept_alive: bool = False

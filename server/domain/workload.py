@@ -40,6 +40,7 @@ class WorkloadSpec:
         env: name and value. secret_env: name and the secret whose value it takes
             when the container starts; the value itself is never stored here.
         command: argv; replaces the image's entrypoint. Empty: the image decides.
+        pull_secrets: names of registry logins to pull the image with, in this order.
         cpu_cores, memory_mib: of the shape, per replica.
         priority: 0..150, higher first (67 is a Lepton job without a class).
         node_groups, nodes: where it may run; empty means anywhere.
@@ -63,6 +64,7 @@ class WorkloadSpec:
     env: tuple[tuple[str, str], ...] = ()
     secret_env: tuple[tuple[str, str], ...] = ()
     mounts: tuple[MountRequest, ...] = ()
+    pull_secrets: tuple[str, ...] = ()
     ports: tuple[tuple[int, str, int | None], ...] = ()  # container port, protocol, host port
     gpu_count: int = 0
     gpu_product: str | None = None

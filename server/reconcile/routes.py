@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..domain.endpoints import is_ready, serving_of
 from ..domain.serving import Access
 from ..domain.workload import Attempt, Workload
-from ..routing import AccessRule, Route, RouteState, Target
+from ..routing import AccessRule, Balancing, Route, RouteState, Target
 
 
 def routes_of(
@@ -55,6 +55,8 @@ def _route(
         state=RouteState.STOPPED if workload.spec.is_stopped else RouteState.SERVING,
         timeout_s=serving.timeout_s,
         may_name_replica=serving.pins_replicas,
+        balancing=Balancing(serving.balancing),
+        choice_count=serving.choice_count,
     )
 
 

@@ -3,7 +3,7 @@
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
-SCHEMA_VERSION = "0002"  # the newest of migrations/versions
+SCHEMA_VERSION = "0003"  # the newest of migrations/versions
 
 
 class WorkloadRow(SQLModel, table=True):
@@ -111,4 +111,42 @@ class ReservationRow(SQLModel, table=True):
     __tablename__ = "reservation"  # pyright: ignore[reportAssignmentType]
     seq: int | None = Field(default=None, primary_key=True)
     id: str = Field(unique=True)
+    doc: str
+
+
+class RegistryRow(SQLModel, table=True):
+    """A login to an image registry. `sealed` is its password (secret_box.py), which the doc lacks."""
+
+    __tablename__ = "registry"  # pyright: ignore[reportAssignmentType]
+    workspace: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    sealed: str
+    doc: str
+
+
+class HostPortRow(SQLModel, table=True):
+    """A port of the host that is a workload's for as long as it lives, also while it is stopped."""
+
+    __tablename__ = "host_port"  # pyright: ignore[reportAssignmentType]
+    host_port: int = Field(primary_key=True)
+    protocol: str = Field(primary_key=True)
+    workload_id: str = Field(index=True)
+    container_port: int
+
+
+class IngressRow(SQLModel, table=True):
+    """`name` is the domain, which belongs to one workspace only."""
+
+    __tablename__ = "ingress"  # pyright: ignore[reportAssignmentType]
+    name: str = Field(primary_key=True)
+    workspace: str = Field(index=True)
+    doc: str
+
+
+class MetricRow(SQLModel, table=True):
+    """What one workload did in the minute that begins at `at_ms`."""
+
+    __tablename__ = "metric"  # pyright: ignore[reportAssignmentType]
+    workload_id: str = Field(primary_key=True)
+    at_ms: int = Field(primary_key=True)
     doc: str
