@@ -1,9 +1,17 @@
 """The seam to what runs containers. One contract suite (tests/contract) holds every driver to it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
-from .model import ContainerSpec, Handle, LogEntry, Observed
+from .exec_session import ExecSession
+from .model import ContainerSpec, Handle, LogEntry, Observed, RegistryLogin
+
+# Asked at the moment of the pull and only then, so that it is the login of now; None pulls without.
+LoginSource = Callable[[], Awaitable[RegistryLogin | None]]
+
+
+async def no_login() -> RegistryLogin | None:
+    return None
 
 
 class Driver(Protocol):
@@ -18,7 +26,7 @@ class Driver(Protocol):
         """Raises RuntimeUnavailable within 5 s when the engine does not answer."""
         ...
 
-    async def prepare(self, spec: ContainerSpec) -> None:
+    async def prepare(self, spec: ContainerSpec, login: LoginSource = no_login) -> None:
         """Make the image present; `start` is then quick. Raises ImagePullFailed."""
         ...
 
@@ -27,7 +35,15 @@ class Driver(Protocol):
         ...
 
     async def stop(self, handle: Handle, *, grace_s: float) -> None:
-        """SIGTERM, then SIGKILL after `grace_s`. A container already gone is fine."""
+        """SIGTERM, then SIGKILL after `grace_s`. Gone already, or paused, is fine."""
+        ...
+
+    async def pause(self, handle: Handle) -> None:
+        """Its processes stand still, with memory, GPUs and ports. What does not run is left as it is."""
+        ...
+
+    async def resume(self, handle: Handle) -> None:
+        """It goes on where it was paused. What is not paused is left as it is."""
         ...
 
     async def remove(self, handle: Handle) -> None:
@@ -53,6 +69,13 @@ class Driver(Protocol):
         """
         stdout and stderr from the first entry, in batches; the same entries each time.
         `follow` ends after the container does. Unknown containers have none.
+        """
+        ...
+
+    async def exec(self, handle: Handle, command: tuple[str, ...], *, tty: bool) -> ExecSession:
+        """
+        Runs one more command where the container's own runs, with its environment and
+        directory. It ends with the container. Raises ExecRefused.
         """
         ...
 

@@ -1,5 +1,7 @@
 """What the machine can refuse. `code` is stable; the sentence may improve."""
 
+from collections.abc import Collection
+from enum import Enum
 from typing import ClassVar
 
 
@@ -10,20 +12,58 @@ class DriverError(Exception):
     is_retryable: ClassVar[bool] = False
 
 
+class PullFailure(Enum):
+    """What a failed pull needs."""
+
+    DENIED = "denied"  # a login, or another one; some registries say so of a missing image, too
+    LIMITED = "limited"  # time: the registry has had too many requests
+    MISSING = "missing"  # another name or tag
+    INVALID = "invalid"  # a name that can be one
+    UNREACHABLE = "unreachable"  # a registry at that address
+    SILENT = "silent"  # a registry that answers
+    PLAIN_HTTP = "plain_http"  # an engine that may speak HTTP to it
+    UNTRUSTED = "untrusted"  # an engine that trusts its certificate
+    OTHER = "other"
+
+
 class ImagePullFailed(DriverError):
-    """The image is not on this machine and could not be pulled."""
+    """
+    The image is not on this machine and could not be pulled.
+
+    Args:
+        login: name of the login that went with the pull, "" without one.
+    """
 
     code = "image_pull_failed"
 
-    def __init__(self, image: str, detail: str) -> None:
+    def __init__(
+        self, image: str, detail: str, failure: PullFailure = PullFailure.OTHER, login: str = ""
+    ) -> None:
         super().__init__(f"cannot pull {image!r}: {detail}")
-        self.image = image
+        self.image, self.failure, self.login = image, failure, login
 
 
 class LaunchRefused(DriverError):
     """The engine took the request and refused it: a missing command, a bad option."""
 
     code = "launch_refused"
+
+
+class PortTaken(LaunchRefused):
+    """Somebody else has a port of the host that was asked for."""
+
+    code = "port_taken"
+
+    def __init__(self, host_ports: Collection[int], host: str, detail: str) -> None:
+        names = ", ".join(map(str, sorted(host_ports))) or "asked for"
+        super().__init__(f"host port {names} is taken on {host} ({detail})")
+        self.host_ports = frozenset(host_ports)
+
+
+class ExecRefused(DriverError):
+    """No command can be run beside this container's own: it does not run, or its runtime runs nothing."""
+
+    code = "exec_refused"
 
 
 class DeviceGone(DriverError):

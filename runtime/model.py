@@ -1,6 +1,6 @@
 """Values that cross the driver seam."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -42,6 +42,10 @@ class LogEntry:
     data: bytes
 
 
+# For what stays and has no command of its own. The trap: a shell that only sleeps would not hear SIGTERM.
+WAITS = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done")
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """
@@ -58,6 +62,8 @@ class ContainerSpec:
             "" for a container that stands alone.
         aliases: names by which the others of the group find this one.
         peers: all names of the group, this one's too; an engine that resolves names itself needs none.
+        stays: it is to run on without a command: its standard input stays open, so that the shell
+            which many images begin does not end, and what has no command at all waits.
     """
 
     instance: str
@@ -77,11 +83,28 @@ class ContainerSpec:
     group: str = ""
     aliases: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
+    stays: bool = False
 
     @property
     def name(self) -> str:
         """Unique per attempt: creating it twice is a conflict, and a conflict means adopt."""
         return f"hp-{self.instance}-{self.replica_id}-{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryLogin:
+    """
+    A login for a pull; it goes to the engine with the pull and nowhere else.
+
+    Args:
+        name: what its user calls it.
+        server: host[:port] of the registry; `docker.io` is Docker Hub.
+    """
+
+    name: str
+    server: str
+    username: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +118,7 @@ class Handle:
 class ContainerState(Enum):
     CREATED = "created"  # exists, was never started: the start may be repeated
     RUNNING = "running"
+    PAUSED = "paused"  # its processes stand still and keep what they have
     EXITED = "exited"
 
 

@@ -6,28 +6,31 @@ import logging
 import math
 import os
 import re
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from docker.errors import APIError, ImageNotFound, NotFound
+from docker.errors import APIError, NotFound
 from docker.types import LogConfig
 
 from ..clock import Clock
-from ..errors import DriverError, ImagePullFailed, LaunchRefused, MountRejected, RuntimeUnavailable
-from ..model import ContainerSpec, Handle, LogEntry, Observed
+from ..driver import LoginSource, no_login
+from ..errors import DriverError, LaunchRefused, MountRejected, PortTaken, RuntimeUnavailable
+from ..exec_session import ExecSession
+from ..model import WAITS, ContainerSpec, Handle, LogEntry, Observed
 from .docker_engine import BROKEN, Engine, unavailable
+from .docker_exec import open_exec
 from .docker_gpus import GpuRequest, gpu_refusal, gpu_requests, is_gpu_refusal
 from .docker_mounts import Mounts
 from .docker_network import GROUP_LABEL, Networks
 from .docker_observed import KILLED, Ends, is_ours, observed
-from .docker_streams import EventStream, LogStream, PullStream
+from .docker_pull import Pulls, pull_failed
+from .docker_streams import EventStream, LogStream
 from .streams import from_thread
 
 log = logging.getLogger(__name__)
 PIDS_LIMIT = 4096
-MAX_PULLS = 8
 RECONNECT_S = 1.0
 REPLAY_S = 10  # ends from before the first event stream, which the list may not know yet
 # A host port that somebody else holds, as 20.10 words it for its own and for foreign holders.
@@ -61,7 +64,7 @@ class DockerDriver:
         self._mounts = Mounts(self._engine, instance, stage)
         self._mounts.sweep()
         self._ends = Ends((clock.now_ms() - REPLAY_S * 1000) * 1_000_000)
-        self._pulls = asyncio.Semaphore(MAX_PULLS)
+        self._pulls = Pulls(self._engine)
         self._launches: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # By container id and state: an inspect of either never changes again.
         self._inspected: dict[tuple[str, str], Observed] = {}
@@ -74,32 +77,14 @@ class DockerDriver:
         with _refusals("ping"):
             await self._engine.call("ping", lambda: self._engine.pinger.ping())
 
-    async def prepare(self, spec: ContainerSpec) -> None:
+    async def prepare(self, spec: ContainerSpec, login: LoginSource = no_login) -> None:
         """An image that is present is never pulled, whatever its tag."""
         try:
             await self._engine.call("call", lambda: self._engine.quick.inspect_image(spec.image))
         except NotFound:
-            await self._pull(spec.image)
+            await self._pulls.pull(spec.image, login)
         except APIError as error:
-            raise ImagePullFailed(spec.image, _text(error)) from error
-
-    async def _pull(self, image: str) -> None:
-        """Cancelling it closes the stream, at which the engine gives up as well."""
-        try:
-            async with (
-                self._pulls,
-                contextlib.aclosing(from_thread(lambda: PullStream(self._engine, image))) as batches,
-            ):
-                async for lines in batches:
-                    for line in lines:
-                        if "error" in line:  # a refusal comes inside the stream, with status 200
-                            raise ImagePullFailed(image, str(line["error"]))
-        except (ImageNotFound, NotFound) as error:
-            raise ImagePullFailed(image, "not in the registry") from error
-        except APIError as error:
-            raise ImagePullFailed(image, _text(error)) from error
-        except BROKEN as error:
-            raise unavailable(error) from error
+            raise pull_failed(spec.image, _text(error), None) from error
 
     async def start(self, spec: ContainerSpec) -> Handle:
         async with self._launches.setdefault(spec.name, asyncio.Lock()):
@@ -143,16 +128,26 @@ class DockerDriver:
     def _create_and_start(self, spec: ContainerSpec, arguments: Mapping[str, Any]) -> Handle:
         api = self._engine.slow
         try:
-            container: str = api.create_container(spec.image, **arguments)["Id"]
+            container: str = self._create(spec, arguments)
         except APIError as error:
             if error.status_code != 409:
                 raise
             adopted = self._adopt(spec)
             if adopted is not None:
                 return adopted
-            container = api.create_container(spec.image, **arguments)["Id"]
+            container = self._create(spec, arguments)
         api.start(container)
         return Handle(container, spec.name)
+
+    def _create(self, spec: ContainerSpec, arguments: Mapping[str, Any]) -> str:
+        api = self._engine.slow
+        try:
+            return api.create_container(spec.image, **arguments)["Id"]
+        except APIError as error:
+            if not (spec.stays and "No command specified" in str(error.explanation)):
+                raise
+        waits = {"entrypoint": [WAITS[0]], "command": list(WAITS[1:])}
+        return api.create_container(spec.image, **{**arguments, **waits})["Id"]
 
     def _adopt(self, spec: ContainerSpec) -> Handle | None:
         """
@@ -212,6 +207,8 @@ class DockerDriver:
             "name": spec.name,
             "entrypoint": list(spec.command[:1]) or None,
             "command": list(spec.command[1:]) or None,
+            # A shell that is an image's own command reads from it for ever; else it would end at once.
+            "stdin_open": spec.stays,
             "environment": [*(f"{name}={value}" for name, value in spec.env), *gpus.env],
             "ports": [(port.container_port, port.protocol) for port in spec.ports],
             "host_config": host,
@@ -231,9 +228,8 @@ class DockerDriver:
         if is_gpu_refusal(text):
             return gpu_refusal(text)
         if PORT_TAKEN.search(text):
-            asked = [p.host_port for p in spec.ports if p.host_port and re.search(rf":{p.host_port}\b", text)]
-            names = ", ".join(map(str, asked)) or "asked for"
-            return LaunchRefused(f"host port {names} is taken on {self._publish_host} ({text})")
+            asked = {p.host_port for p in spec.ports if p.host_port and re.search(rf":{p.host_port}\b", text)}
+            return PortTaken(asked, self._publish_host, text)
         exports = [mount for mount in spec.mounts if mount.nfs]
         if exports and "failed to mount local volume" in text:
             return MountRejected(exports[0].target, f"{exports[0].nfs} cannot be mounted: {text}")
@@ -246,6 +242,26 @@ class DockerDriver:
 
         with _refusals(f"stop {handle.name}"):
             await self._engine.call("stop", stop)
+
+    async def pause(self, handle: Handle) -> None:
+        with _refusals(f"pause {handle.name}"):
+            await self._engine.call("call", self._turn, handle, "running", self._engine.slow.pause)
+
+    async def resume(self, handle: Handle) -> None:
+        with _refusals(f"resume {handle.name}"):
+            await self._engine.call("call", self._turn, handle, "paused", self._engine.slow.unpause)
+
+    def _turn(self, handle: Handle, state: str, act: Callable[[str], None]) -> None:
+        """Acts on a container in that state, and leaves any other as it is."""
+        with contextlib.suppress(NotFound):
+            for is_last in (False, True):
+                if self._engine.quick.inspect_container(handle.id)["State"]["Status"] != state:
+                    return
+                try:
+                    return act(handle.id)
+                except APIError:
+                    if is_last:  # else it may have ended at this moment
+                        raise
 
     async def remove(self, handle: Handle) -> None:
         def remove() -> None:
@@ -313,6 +329,9 @@ class DockerDriver:
                 raise DriverError(f"cannot read the log of {handle.name}: {_text(error)}") from error
         except BROKEN as error:
             raise unavailable(error) from error
+
+    async def exec(self, handle: Handle, command: tuple[str, ...], *, tty: bool) -> ExecSession:
+        return await open_exec(self._engine, self._clock, handle, command, tty=tty)
 
     async def changes(self) -> AsyncGenerator[None, None]:
         is_broken = False

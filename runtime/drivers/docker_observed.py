@@ -13,11 +13,12 @@ LABELS = ("homeport.workload", "homeport.replica", "homeport.attempt", "homeport
 STATES = {
     "created": ContainerState.CREATED,
     "running": ContainerState.RUNNING,
-    "paused": ContainerState.RUNNING,
+    "paused": ContainerState.PAUSED,
     "restarting": ContainerState.RUNNING,
     "exited": ContainerState.EXITED,
     "dead": ContainerState.EXITED,
 }
+ALIVE = (ContainerState.RUNNING, ContainerState.PAUSED)
 KILLED = 128 + 9
 
 
@@ -46,8 +47,8 @@ def observed(inspected: Mapping[str, Any]) -> Observed:
         started_at_ms=started_ms,
         finished_at_ms=finished_ms if seen is ContainerState.EXITED else None,
         error=state.get("Error") or "",
-        ports=_ports(inspected) if seen is ContainerState.RUNNING else (),
-        address=_address(inspected) if seen is ContainerState.RUNNING else "",
+        ports=_ports(inspected) if seen in ALIVE else (),
+        address=_address(inspected) if seen in ALIVE else "",
     )
 
 
@@ -120,13 +121,13 @@ class Ends:
         """
         with self._lock:
             for container, end in told.items():
-                is_running = STATES.get(states.get(container, "")) is ContainerState.RUNNING
+                is_running = STATES.get(states.get(container, "")) in ALIVE
                 if not is_running and self._ends.get(container) == end:
                     del self._ends[container]
             self._ooms = {c for c in self._ooms if c in states or c in self._ends}
 
     def correct(self, seen: Observed, end: End | None) -> Observed:
-        if end is not None and seen.state is ContainerState.RUNNING:
+        if end is not None and seen.state in ALIVE:
             seen = replace(
                 seen,
                 state=ContainerState.EXITED,

@@ -1,27 +1,21 @@
 """What the engine streams: a container's log, events, the progress of a pull. Read by threads."""
 
 import contextlib
-import json
-import socket
 import struct
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-from docker import auth
-from docker.errors import APIError, ImageNotFound
-from docker.utils import parse_repository_tag
-from docker.utils.json_stream import json_stream
 from requests import Response
 from urllib3.exceptions import ProtocolError
 
 from ..errors import DriverError
-from ..model import ContainerState, LogEntry
-from .docker_engine import LONG_S, PULL_S, Engine, close_response
-from .docker_observed import STATES, unix_ns
+from ..model import LogEntry
+from .docker_engine import LONG_S, Engine, close_response
+from .docker_observed import ALIVE, STATES, unix_ns
 
 READ_BYTES = 64 * 1024
 FRAME_HEADER = struct.Struct(">BxxxL")  # stream, length; as in the Engine API's `attach`
@@ -66,7 +60,7 @@ class LogStream:
 
     def _is_running(self) -> bool:
         state = self._engine.quick.inspect_container(self._container)["State"]
-        return STATES.get(state["Status"]) is ContainerState.RUNNING
+        return STATES.get(state["Status"]) in ALIVE
 
     def _read(self, *, follow: bool) -> Iterator[Sequence[LogEntry]]:
         """All entries that were not handed out yet; the same file always comes in the same order."""
@@ -165,45 +159,3 @@ class EventStream:
     def close(self) -> None:
         with contextlib.suppress(OSError, AttributeError):  # it ended at this moment
             self._events.close()
-
-
-class PullStream:
-    """
-    Progress of a pull, as the engine words it. Closing it makes the engine give up.
-
-    The engine sends no headers until the registry has answered it, so the request is made on a
-    connection that can be closed before them; the SDK's own could only be left to its timeout.
-    """
-
-    def __init__(self, engine: Engine, image: str) -> None:
-        repository, tag = parse_repository_tag(image)
-        registry, _ = auth.resolve_repository_name(repository)
-        header = auth.get_config_header(engine.slow, registry)
-        query = urlencode({"fromImage": repository, "tag": tag or "latest"})
-        self._path = f"/v{engine.slow.api_version}/images/create?{query}"
-        self._headers = {"X-Registry-Auth": header.decode()} if header else {}
-        self._connection = engine.connect(read_s=PULL_S)
-
-    def __iter__(self) -> Iterator[Sequence[dict[str, Any]]]:
-        with contextlib.closing(self._connection) as connection:
-            connection.request("POST", self._path, headers=self._headers)
-            response = connection.getresponse()
-            if response.status >= 400:
-                raise _refusal(response.status, response.read())
-            chunks: Any = iter(response.read1, b"")
-            lines: Any = json_stream(chunks)
-            for line in lines:
-                yield [line]
-
-    def close(self) -> None:
-        if (opened := self._connection.sock) is not None:
-            with contextlib.suppress(OSError):  # the engine closed it at this moment
-                opened.shutdown(socket.SHUT_RDWR)
-
-
-def _refusal(status: int, body: bytes) -> APIError:
-    try:
-        text = str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
-        text = body.decode(errors="replace")
-    return ImageNotFound(text, explanation=text) if status == 404 else APIError(text, explanation=text)

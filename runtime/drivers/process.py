@@ -18,12 +18,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..clock import Clock
-from ..errors import LaunchRefused, MountRejected, RuntimeUnavailable
-from ..model import ContainerSpec, ContainerState, Handle, LogEntry, Mount, Observed, Port
+from ..driver import LoginSource, no_login
+from ..errors import ExecRefused, LaunchRefused, MountRejected, RuntimeUnavailable
+from ..exec_session import ExecSession
+from ..model import WAITS, ContainerSpec, ContainerState, Handle, LogEntry, Mount, Observed, Port
 from ..mounts import names_below, open_inside
 from . import process_shim
+from .process_exec import open_exec
 
 POLL_S = 0.05
+PAUSED = "paused"  # a file that says so
 REMOVE_S = 5
 CHUNK_BYTES = 256 * 1024
 STAMP_BYTES = 19
@@ -62,11 +66,11 @@ class ProcessDriver:
     async def ping(self) -> None:
         return
 
-    async def prepare(self, spec: ContainerSpec) -> None:
+    async def prepare(self, spec: ContainerSpec, login: LoginSource = no_login) -> None:
         return
 
     async def start(self, spec: ContainerSpec) -> Handle:
-        if not spec.command:
+        if not spec.command and not spec.stays:
             raise LaunchRefused("the process runtime has no image to take a command from: give one")
         handle, folder = Handle(spec.name, spec.name), self._root / spec.name
         if not (folder / "state.json").exists():
@@ -106,7 +110,7 @@ class ProcessDriver:
         # What a restarted server must know, and no secret: the environment never lies on the disk.
         _write(folder / "spec.json", {**asdict(spec), "env": []})
         job = {
-            "command": spec.command,
+            "command": spec.command or WAITS,
             "env": env,
             "hosts": hosts,
             "mounts": [
@@ -173,8 +177,30 @@ class ProcessDriver:
                     is_asked = True
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(child, signal.SIGKILL if is_late else signal.SIGTERM)
+                    self._resume(folder, child)  # or it would not see the signal
             await self._clock.sleep(POLL_S / 5)
         process_shim.bury(folder, self._clock.now_ms())
+
+    async def pause(self, handle: Handle) -> None:
+        """The whole process group; a process that has left it runs on."""
+        folder = self._root / handle.name
+        child = process_shim.read_state(folder).get("child_pid")
+        if child and process_shim.is_locked(folder) and not (folder / PAUSED).exists():
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                os.killpg(child, signal.SIGSTOP)
+                (folder / PAUSED).touch()  # afterwards: what is marked surely stands still
+
+    async def resume(self, handle: Handle) -> None:
+        folder = self._root / handle.name
+        child = process_shim.read_state(folder).get("child_pid")
+        if child and process_shim.is_locked(folder):
+            self._resume(folder, child)
+
+    def _resume(self, folder: Path, child: int) -> None:
+        if (folder / PAUSED).exists():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGCONT)
+            (folder / PAUSED).unlink(missing_ok=True)
 
     async def remove(self, handle: Handle) -> None:
         folder, gone = self._root / handle.name, self._root / f".gone-{handle.name}"
@@ -212,7 +238,9 @@ class ProcessDriver:
         if "exit_code" in state:
             seen = ContainerState.EXITED
         else:
-            seen = ContainerState.RUNNING if is_supervised else ContainerState.CREATED
+            is_paused = (folder / PAUSED).exists()
+            alive = ContainerState.PAUSED if is_paused else ContainerState.RUNNING
+            seen = alive if is_supervised else ContainerState.CREATED
         ports = (Port(**port) for port in spec["ports"])
         return Observed(
             handle=Handle(folder.name, folder.name),
@@ -225,7 +253,7 @@ class ProcessDriver:
             started_at_ms=state.get("started_at_ms"),
             finished_at_ms=state.get("finished_at_ms"),
             error=state.get("error", ""),
-            address="127.0.0.1" if seen is ContainerState.RUNNING else "",
+            address="127.0.0.1" if seen in (ContainerState.RUNNING, ContainerState.PAUSED) else "",
             # The command listens on the host itself, so no other number can lead to it.
             ports=tuple(
                 Port(p.container_port, p.protocol, p.container_port) for p in ports if p.host_port is not None
@@ -255,6 +283,12 @@ class ProcessDriver:
                 if has_ended or not follow:
                     return
                 await self._clock.sleep(POLL_S)
+
+    async def exec(self, handle: Handle, command: tuple[str, ...], *, tty: bool) -> ExecSession:
+        folder = self._root / handle.name
+        if (folder / PAUSED).exists():
+            raise ExecRefused("it is paused")
+        return await open_exec(self._clock, folder, command, tty=tty)
 
     async def changes(self) -> AsyncIterator[None]:
         before: object = None

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from ..clock import Clock
-from ..errors import DriverError, LaunchRefused, MountRejected, RuntimeUnavailable
+from ..driver import LoginSource, no_login
+from ..errors import (
+    DriverError,
+    ExecRefused,
+    ImagePullFailed,
+    LaunchRefused,
+    MountRejected,
+    RuntimeUnavailable,
+)
+from ..exec_session import ExecSession
 from ..model import ContainerSpec, ContainerState, Handle, LogEntry, Observed, Port
 from .process import check_target
 
@@ -32,8 +41,11 @@ class Rule:
         start_after_s: pending so long, then running.
         run_for_s: then it ends by itself; None runs until it is stopped.
         oom_killed: the exit code is then 137, whatever `exit_code` says.
-        refuse: the launch fails with this text.
+        refuse: the launch fails with this text. refuse_pull: the pull of its image does,
+            each time.
         log: lines and when they come, in seconds after the start.
+        address: where requests for it go while it runs; "": it takes none.
+        gpu_percent: the utilisation that its GPUs are said to have while it runs; None: nothing is said.
     """
 
     image: str = "*"
@@ -44,7 +56,10 @@ class Rule:
     exit_code: int = 0
     oom_killed: bool = False
     refuse: str = ""
+    refuse_pull: str = ""
     log: tuple[tuple[float, str], ...] = ()
+    address: str = ""
+    gpu_percent: float | None = None
 
     def matches(self, spec: ContainerSpec) -> bool:
         return (
@@ -67,6 +82,7 @@ class _Container:
     group: str
     created_at_ms: int
     stopped_at_ms: int | None = None
+    is_paused: bool = False
 
     @property
     def handle(self) -> Handle:
@@ -99,7 +115,8 @@ class _Container:
                 finished_at_ms=finished,
             )
         if started <= now_ms:
-            return Observed(**self.labels, state=ContainerState.RUNNING, started_at_ms=started)
+            state = ContainerState.PAUSED if self.is_paused else ContainerState.RUNNING
+            return Observed(**self.labels, state=state, started_at_ms=started, address=self.rule.address)
         return Observed(**self.labels, state=ContainerState.CREATED)
 
     def log(self) -> list[LogEntry]:
@@ -148,15 +165,22 @@ class SimulatedDriver:
     async def ping(self) -> None:
         return
 
-    async def prepare(self, spec: ContainerSpec) -> None:
-        return
+    async def prepare(self, spec: ContainerSpec, login: LoginSource = no_login) -> None:
+        rule = self._rule_of(spec)
+        if rule.refuse_pull:
+            used = await login()
+            raise ImagePullFailed(spec.image, rule.refuse_pull, login=used.name if used else "")
+
+    def _rule_of(self, spec: ContainerSpec) -> Rule:
+        rule = next((rule for rule in self._rules if rule.matches(spec)), None)
+        if rule is None:
+            rule = SERVICE if any(port.host_port is not None for port in spec.ports) else JOB
+        return rule
 
     async def start(self, spec: ContainerSpec) -> Handle:
         if spec.name in self._containers:
             return self._containers[spec.name].handle
-        rule = next((rule for rule in self._rules if rule.matches(spec)), None)
-        if rule is None:
-            rule = SERVICE if any(port.host_port is not None for port in spec.ports) else JOB
+        rule = self._rule_of(spec)
         if rule.refuse:
             raise LaunchRefused(rule.refuse)
         targets = [mount.target for mount in spec.mounts]
@@ -188,6 +212,17 @@ class SimulatedDriver:
         if container is None or container.observe(now).state is ContainerState.EXITED:
             return
         self._record("stop", name=handle.name)
+
+    async def pause(self, handle: Handle) -> None:
+        """Its rule's times go on meanwhile."""
+        container = self._containers.get(handle.name)
+        if container and container.observe(self._clock.now_ms()).state is ContainerState.RUNNING:
+            self._record("pause", name=handle.name)
+
+    async def resume(self, handle: Handle) -> None:
+        container = self._containers.get(handle.name)
+        if container and container.observe(self._clock.now_ms()).state is ContainerState.PAUSED:
+            self._record("resume", name=handle.name)
 
     async def remove(self, handle: Handle) -> None:
         if handle.name in self._containers:
@@ -221,6 +256,9 @@ class SimulatedDriver:
             coming += [entry.at_ns // 1_000_000 for entry in entries[told : told + 1]]
             await self._wait_until(min(coming, default=None))
 
+    async def exec(self, handle: Handle, command: tuple[str, ...], *, tty: bool) -> ExecSession:
+        raise ExecRefused("the simulated runtime runs no processes; use --runtime docker or process")
+
     async def changes(self) -> AsyncIterator[None]:
         seen = -1
         while True:
@@ -230,6 +268,17 @@ class SimulatedDriver:
                 yield None
             else:
                 await self._wait_until(self._due[0][0] if self._due else None)
+
+    @property
+    def has_gpu_script(self) -> bool:
+        return any(rule.gpu_percent is not None for rule in self._rules)
+
+    def gpu_percent(self, name: str) -> float | None:
+        """As the rule of the container of that name has it; None once it has ended."""
+        container = self._containers.get(name)
+        if container is None or container.observe(self._clock.now_ms()).state is not ContainerState.RUNNING:
+            return None
+        return container.rule.gpu_percent
 
     async def purge(self) -> None:
         for container in list(self._containers.values()):
@@ -278,6 +327,10 @@ class SimulatedDriver:
             case "stop":
                 container = self._containers[name]
                 container.stopped_at_ms = record["at_ms"]
+                self._look_again(name, container)
+            case "pause" | "resume" as op:
+                container = self._containers[name]
+                container.is_paused = op == "pause"
                 self._look_again(name, container)
             case "remove":
                 del self._containers[name], self._observed[name]

@@ -135,9 +135,64 @@ async def test_stop_sends_sigterm_first_and_kills_what_ignores_it(bench: Bench) 
     assert (await bench.ended(driver, deaf)).exit_code == 137
 
 
+@contract(scripts=SHARED)
+async def test_paused_container_stands_still_and_goes_on(bench: Bench) -> None:
+    driver = bench.open()
+    handle = await driver.start(bench.spec(STAYS))
+    await bench.says(driver, handle, "ready\n")
+    running = await bench.running(driver, handle)
+    for _ in range(2):
+        await driver.pause(handle)
+        seen = await bench.seen(driver, handle)
+        assert seen is not None
+        assert (seen.state, seen.address) == (ContainerState.PAUSED, running.address)
+    await driver.close()
+    bench.opened.clear()
+    driver = bench.open()  # as the next server finds it
+    assert (await bench.seen(driver, handle)) == seen
+    for _ in range(2):
+        await driver.resume(handle)
+        assert (await bench.running(driver, handle)).started_at_ms == running.started_at_ms
+    await driver.stop(handle, grace_s=20)
+    assert (await bench.ended(driver, handle)).exit_code == 143
+    await driver.pause(handle)
+    await driver.resume(handle)
+    assert (await bench.ended(driver, handle)).exit_code == 143
+
+
+@contract(scripts=SHARED)
+async def test_paused_container_is_stopped_and_removed(bench: Bench) -> None:
+    driver = bench.open()
+    handles = [await driver.start(bench.spec(STAYS, attempt=number)) for number in (1, 2)]
+    for handle in handles:
+        await bench.says(driver, handle, "ready\n")
+        await driver.pause(handle)
+    await driver.stop(handles[0], grace_s=20)
+    assert (await bench.ended(driver, handles[0])).exit_code == 143
+    await driver.remove(handles[1])
+    assert await bench.seen(driver, handles[1]) is None
+
+
+@contract(EXECUTION)
+async def test_nothing_is_done_while_paused(bench: Bench) -> None:
+    script = shell("i=0; while :; do echo $((i += 1)); sleep 0.02; done")
+    driver = bench.open()
+    handle = await driver.start(bench.spec(script))
+    await bench.says(driver, handle, "5\n")
+    await driver.pause(handle)
+    await bench.clock.sleep(0.5)  # what was written before is in the log by now
+    before = said(await entries(driver, handle))
+    await bench.clock.sleep(0.3)
+    assert said(await entries(driver, handle)) == before
+    await driver.resume(handle)
+    await bench.says(driver, handle, f"{before.split()[-1]}\n{int(before.split()[-1]) + 1}\n")
+
+
 @contract()
 async def test_unknown_containers_are_fine(bench: Bench) -> None:
     driver, unknown = bench.open(), Handle("f" * 64, "hp-nobody-r-1")
+    await driver.pause(unknown)
+    await driver.resume(unknown)
     await driver.stop(unknown, grace_s=1)
     await driver.remove(unknown)
     assert await entries(driver, unknown) == []

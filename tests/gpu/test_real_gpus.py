@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from homeport.runtime.inventory import real_devices
+from homeport.runtime.metrics import Nvml
 from homeport.runtime.model import Device
 from tests.sdk import Sdk
 from tests.world import World, eventually, world
@@ -60,3 +61,24 @@ def test_torch_job_computes_on_exactly_its_gpu(home: World, sdk: Sdk) -> None:
     job = sdk.create(home, "torch", f'{sys.executable} -c "{code}"', resource_shape=shape(home, sdk))
     eventually("its end", lambda: sdk.state(home, job) in ("Completed", "Failed"))
     assert sdk.log(home, job).strip() == "1 True"
+
+
+def test_figures_agree_with_the_drivers_own_tool(gpus: tuple[Device, ...]) -> None:
+    asked = ["nvidia-smi", "--query-gpu=uuid,memory.total,temperature.gpu", "--format=csv,noheader,nounits"]
+    rows = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
+    nvml = Nvml()
+    try:
+        found = nvml.read([d.uuid for d in gpus])
+    finally:
+        nvml.close()
+    assert set(found) == {d.uuid for d in gpus}
+    for uuid, total_mib, heat in (row.split(", ") for row in rows):
+        usage = found[uuid]
+        assert usage.memory_total_bytes is not None
+        assert abs(usage.memory_total_bytes / 2**20 - int(total_mib)) < 2
+        assert usage.memory_used_bytes is not None
+        assert 0 <= usage.memory_used_bytes <= usage.memory_total_bytes
+        assert usage.percent is None or 0 <= usage.percent <= 100
+        assert usage.temperature_c is not None
+        assert abs(usage.temperature_c - float(heat)) < 15
+        assert not usage.is_simulated
