@@ -30,6 +30,12 @@ def is_reserved(ask: AskClass, node: Node) -> str | None:
     return f"kept for reservation {node.reservation}"
 
 
+def is_apart(ask: AskClass, node: Node) -> str | None:
+    if not (ask.must_spread and ask.spread in node.tenants):
+        return None
+    return "has a replica of it already, and each has to have a node of its own"
+
+
 def usable_gpus(ask: AskClass, node: Node) -> tuple[Gpu, ...]:
     return tuple(g for g in node.free_gpus if ask.gpu_product in (None, g.product))
 
@@ -53,7 +59,9 @@ def has_memory(ask: AskClass, node: Node) -> str | None:
 
 
 # Cheapest first; the first reason is the one the user sees for that node.
-FILTERS: tuple[Filter, ...] = (is_ready, in_node_group, is_named, is_reserved, has_gpus, has_cpu, has_memory)
+FILTERS: tuple[Filter, ...] = (
+    is_ready, in_node_group, is_named, is_reserved, is_apart, has_gpus, has_cpu, has_memory,
+)  # fmt: skip
 
 
 def refusal(ask: AskClass, node: Node) -> str | None:

@@ -23,6 +23,7 @@ class Node:
     free_gpus: tuple[Gpu, ...] = ()
     is_ready: bool = True
     reservation: str | None = None  # the one in force now
+    tenants: frozenset[str] = frozenset()  # spread groups that have a member here
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class AskClass:
     nodes: frozenset[str] = frozenset()  # empty: any
     reservation: str | None = None
     may_burst: bool = False  # to the nodes of other reservations too
+    spread: str = ""  # its group, whose members go to different nodes; "" has none
+    must_spread: bool = False  # or wait; else only where they can
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def place(ask: AskClass, nodes: Sequence[Node]) -> tuple[tuple[Placement, ...], 
             gang = f"member {member + 1} of {ask.members}: " if ask.members > 1 else ""
             ordered = sorted(failures.items(), key=lambda item: (-item[1], item[0]))
             return Unplaced(tuple(f"{gang}{n} node(s): {r}" for r, n in ordered) or ("there are no nodes",))
-        best = min(feasible, key=lambda n: (len(usable_gpus(ask, n)), n.free_cpu, n.free_memory_mib, n.name))
+        best = min(feasible, key=lambda n: _preference(ask, n))
         taken = tuple(sorted(g.uuid for g in usable_gpus(ask, best))[: ask.gpu_count])
         placements.append(Placement(best.name, taken))
         left[best.name] = replace(
@@ -33,5 +33,12 @@ def place(ask: AskClass, nodes: Sequence[Node]) -> tuple[tuple[Placement, ...], 
             free_cpu=best.free_cpu - ask.cpu,
             free_memory_mib=best.free_memory_mib - ask.memory_mib,
             free_gpus=tuple(g for g in best.free_gpus if g.uuid not in taken),
+            tenants=best.tenants | {ask.spread} if ask.spread else best.tenants,
         )
     return tuple(placements), tuple(left.values())
+
+
+def _preference(ask: AskClass, node: Node) -> tuple[bool, int, float, int, str]:
+    """Apart from others of its group, then where it fits best."""
+    fit = (len(usable_gpus(ask, node)), node.free_cpu, node.free_memory_mib, node.name)
+    return (bool(ask.spread) and ask.spread in node.tenants, *fit)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..scheduler.model import AskClass, Gpu, Node, Snapshot
 from .domain.inventory import HostNode
-from .domain.workload import Attempt, Workload, WorkloadSpec
+from .domain.workload import Attempt, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,27 @@ class Ask:
         return f"{self.workload.id}/{self.indexes[0]}"
 
 
-def ask_class(spec: WorkloadSpec, members: int) -> AskClass:
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What there is to place on: see `build`."""
+
+    nodes: Sequence[HostNode]
+    live: Sequence[Attempt]
+    reserved: Mapping[str, str]
+
+    def without(self, attempt: Attempt, ask: Ask) -> Snapshot:
+        """As it were if that attempt had ended and nothing but the ask waited."""
+        rest = [a for a in self.live if a.key != attempt.key]
+        return build(self.nodes, rest, [ask], self.reserved)
+
+
+def ask_class(workload: Workload, members: int) -> AskClass:
+    spec = workload.spec
     return AskClass(
         priority=spec.priority, cpu=spec.cpu_cores, memory_mib=spec.memory_mib, gpu_count=spec.gpu_count,
         gpu_product=spec.gpu_product, members=members, node_groups=frozenset(spec.node_groups),
         nodes=frozenset(spec.nodes), reservation=spec.reservation, may_burst=spec.may_burst,
+        spread=workload.id if spec.spread else "", must_spread=spec.spread == "required",
     )  # fmt: skip
 
 
@@ -46,7 +62,7 @@ def build(
     rank: dict[str, int] = {}
     for ask in asks:
         rank[ask.id] = len(rank)
-        pending.setdefault(ask_class(ask.workload.spec, len(ask.indexes)), []).append(ask.id)
+        pending.setdefault(ask_class(ask.workload, len(ask.indexes)), []).append(ask.id)
     classes: Mapping[AskClass, tuple[str, ...]] = {c: tuple(ids) for c, ids in pending.items()}
     return Snapshot(tuple(_free(n, taken.get(n.id, []), reserved.get(n.id)) for n in nodes), classes, rank)
 
@@ -60,4 +76,5 @@ def _free(node: HostNode, attempts: Sequence[Attempt], reservation: str | None) 
         free_memory_mib=int(node.memory_mib * node.overcommit) - sum(a.memory_mib for a in attempts),
         free_gpus=tuple(Gpu(g.uuid, g.product) for g in node.gpus if g.uuid not in gpus),
         reservation=reservation,
+        tenants=frozenset(a.workload_id for a in attempts),
     )

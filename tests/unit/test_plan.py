@@ -51,6 +51,28 @@ def snapshot(nodes: list[Node], jobs: list[tuple[str, AskClass]]) -> Snapshot:
             id="priority-goes-before-age",
         ),
         pytest.param(
+            [node("a", 4), node("b", 4)],
+            [
+                ("e/0", ask(spread="e", must_spread=True)),
+                ("e/1", ask(spread="e", must_spread=True)),
+                ("e/2", ask(spread="e", must_spread=True)),
+            ],
+            {"e/0": (Placement("a"),), "e/1": (Placement("b"),)},
+            {
+                "e/2": Unplaced(
+                    ("2 node(s): has a replica of it already, and each has to have a node of its own",)
+                )
+            },
+            id="required-spread-gives-each-replica-a-node-of-its-own",
+        ),
+        pytest.param(
+            [node("a", 4, tenants=frozenset({"e"})), node("b", 8)],
+            [("e/1", ask(spread="e")), ("e/2", ask(spread="e"))],
+            {"e/1": (Placement("b"),), "e/2": (Placement("a"),)},
+            {},
+            id="preferred-spread-goes-apart-where-it-can",
+        ),
+        pytest.param(
             [node("a", 1), node("b", 1)],
             [("gang", ask(1, members=3))],
             {},
