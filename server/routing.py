@@ -8,12 +8,26 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 # Counted up when an older gateway could misread what a newer control plane sends.
-PROTOCOL = 1
+PROTOCOL = 2
+# The names of the Host form. The second is where leptonai's `Client("workspace", "endpoint")` looks
+# (0.27.3 and 0.47.1, config.ENDPOINT_BASE_DOMAIN); `homeport exec` leads it here.
+LOCAL_DOMAIN, VENDOR_DOMAIN = "localhost", "xenon.lepton.run"
+
+
+def hosts_of(workspace: str, endpoint: str) -> tuple[str, ...]:
+    """Under which names an endpoint answers, besides its path and its ingresses."""
+    label = f"{workspace}-{endpoint}".lower()
+    return f"{label}.{LOCAL_DOMAIN}", f"{label}.{VENDOR_DOMAIN}"
+
+
+# No endpoint's name has it, so no path leads to an ingress.
+INGRESS_MARK = "@"
 
 
 class RouteState(Enum):
     SERVING = "serving"  # without a replica: 503 with Retry-After
     ZERO = "zero"  # scaled to zero: a request is held, and asks for a wake
+    ASLEEP = "asleep"  # scaled to zero where no request wakes: 503 with Retry-After
     STOPPED = "stopped"  # by its user: 503 at once, never woken
 
 
@@ -57,11 +71,32 @@ class AccessRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class Share:
     """
-    One endpoint, reached as `/e/{workspace}/{endpoint}/...` and by each of `hosts`.
+    One endpoint's part in the requests of an ingress.
 
     Args:
+        key: of the endpoint's route, which need not be in the table.
+        weight: beside the other weights of that ingress; 0 gets nothing.
+        balancing: among the endpoint's replicas, None: as its own route says.
+    """
+
+    key: str
+    weight: int
+    balancing: Balancing | None = None
+    choice_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """
+    One endpoint, reached as `/e/{workspace}/{endpoint}/...` and by each of `hosts`; or an ingress,
+    which is reached by its hosts only, and hands on to endpoints.
+
+    Args:
+        shares: makes it an ingress, whose `endpoint` is INGRESS_MARK and its domain. Its `access`
+            is asked for beside the endpoint's own; replicas, state and times mean nothing.
+        requests_per_minute: of an ingress, over all clients; None means any number.
         hosts: looked up whole, in lower case, without a port.
         choice_count: for least_request, how many replicas are drawn; None means all.
         timeout_s: how long a replica may send nothing while a request is open.
@@ -82,10 +117,16 @@ class Route:
     hold_s: float = 300.0
     body_bytes: int | None = None
     may_name_replica: bool = False
+    shares: tuple[Share, ...] | None = None
+    requests_per_minute: float | None = None
 
     @property
     def key(self) -> str:
         return f"{self.workspace}/{self.endpoint}"
+
+    @property
+    def is_ingress(self) -> bool:
+        return self.shares is not None
 
     def to_json(self) -> dict[str, Any]:
         access = self.access
@@ -97,6 +138,7 @@ class Route:
             },
             "state": self.state.value,
             "balancing": self.balancing.value,
+            "shares": None if self.shares is None else [_share_to_json(s) for s in self.shares],
         }
 
     @classmethod
@@ -119,7 +161,20 @@ class Route:
         known["hosts"] = tuple(known.get("hosts", ()))
         known["state"] = RouteState(known.get("state", "serving"))
         known["balancing"] = Balancing(known.get("balancing", "least_request"))
+        shares = known.get("shares")
+        known["shares"] = None if shares is None else tuple(_share_from_json(s) for s in shares)
         return cls(**known)
+
+
+def _share_to_json(share: Share) -> dict[str, Any]:
+    return asdict(share) | {"balancing": share.balancing and share.balancing.value}
+
+
+def _share_from_json(data: Mapping[str, Any]) -> Share:
+    balancing = data.get("balancing")
+    return Share(
+        data["key"], data["weight"], Balancing(balancing) if balancing else None, data.get("choice_count")
+    )
 
 
 class HostTaken(ValueError):
@@ -177,7 +232,8 @@ class TrafficCounters:
     """
     Of one endpoint since the gateway began; only `open` and `held` also fall.
 
-    `latency` counts answers by LATENCY_BOUNDS_MS, from request to the answer's end.
+    `latency` counts answers by LATENCY_BOUNDS_MS, from request to the answer's end; `latency_ms`
+    is their sum.
     """
 
     requests: int = 0
@@ -189,10 +245,12 @@ class TrafficCounters:
     last_request_ms: int = 0
     by_status: dict[int, int] = field(default_factory=dict[int, int])
     latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
+    latency_ms: float = 0.0
 
     def add_answer(self, status: int, duration_ms: float, bytes_in: int, bytes_out: int) -> None:
         self.by_status[status] = self.by_status.get(status, 0) + 1
         self.latency[bisect_left(LATENCY_BOUNDS_MS, duration_ms)] += 1
+        self.latency_ms += duration_ms
         self.bytes_in += bytes_in
         self.bytes_out += bytes_out
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...runtime.clock import SystemClock
+from ..tls import ServedTls, TlsFiles
 from .feed import AlreadyServed, Feed
 from .gateway import open_listener
 
@@ -23,6 +24,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME")
+    parser.add_argument("--tls-cert", type=Path, help="PEM; serves HTTPS only")
+    parser.add_argument("--tls-key", type=Path)
     parser.add_argument("--orphan-s", type=float, default=60.0, help="leave after so long on its own")
     parser.add_argument("--drain-s", type=float, default=3.0, help="what open requests get on SIGTERM")
     return parser.parse_args(argv)
@@ -34,8 +37,10 @@ async def serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for sig in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sig, feed.leaving.set)
-    port = await feed.gateway.listen(open_listener(options.host, options.port))
-    await feed.listen(options.socket, (options.host, port))
+    tls = ServedTls(TlsFiles(options.tls_cert, options.tls_key)) if options.tls_cert else None
+    port = await feed.gateway.listen(open_listener(options.host, options.port), tls=tls)
+    cert = str(options.tls_cert) if tls else None
+    await feed.listen(options.socket, (options.host, port), cert)
     gc.collect()
     gc.freeze()  # what was imported stays, so no later collection has to walk it
     gc.set_threshold(20_000, 20, 50)  # requests leave no cycles; records that wait are many

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from .access import address_of, hash_bearer
+from .access import address_of
+from .bodies import RequestBody
 from .checks import H2_PREFACE, Head, Refusal, Request, read_request
 from .clients import has_left, too_large
 from .exchange import Exchange, Known
-from .framing import BLANK_LINE, ChunkedBody, Cutter, FramingError, fed
+from .framing import BLANK_LINE, Cutter, FramingError, fed
 from .headers import H2_GOAWAY, write_refusal
+from .memory import MOST_REMEMBERED, Memory
 
 if TYPE_CHECKING:
     from .gateway import Gateway
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 # Plain numbers: they are compared for each piece of each request.
 P_HEAD, P_BODY, P_ANSWER, P_TUNNEL, P_LINGER, P_CLOSED = range(6)
 # P_HEAD is also between requests; in P_LINGER all is answered, and what still comes is thrown away
-MOST_REMEMBERED = 4096  # bytes of a head
 
 
 class Downstream(asyncio.Protocol):
@@ -33,17 +34,13 @@ class Downstream(asyncio.Protocol):
         self.transport: asyncio.Transport
         self._exchange: Exchange | None = None
         self._buffer = b""
-        self.is_paused = self._is_in_heads = False
+        self.is_paused = self._is_in_heads = self._is_unfinished = self._has_eof = self._has_ended = False
         self._is_new = True
         self._cutter = Cutter()
-        self._chunks: ChunkedBody | None = None
-        self._left = self._dropped = 0
-        self._has_eof = self._has_ended = False
-        self._began_s = 0.0
-        self._is_unfinished = False
-        self._last: Known | None = None
-        self._last_head, self._last_size = b"", -1
-        self._authorization, self._hashed = b"", ""
+        self._body: RequestBody
+        self._began_s, self._dropped = 0.0, 0
+        self._memory = Memory()
+        self.hash_of = self._memory.hash_of
         self._expect_head()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -51,8 +48,12 @@ class Downstream(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if peer:
             self.client = str(address_of(peer[0]))
-        self.forwarded = f"X-Forwarded-For: {self.client}\r\nX-Forwarded-Proto: http\r\n".encode()
+        self.forwarded = self.forwarded_as("https" if transport.get_extra_info("sslcontext") else "http")
         self.gateway.add(self)
+
+    def forwarded_as(self, scheme: str) -> bytes:
+        """What a replica is told of this connection, as lines."""
+        return f"X-Forwarded-For: {self.client}\r\nX-Forwarded-Proto: {scheme}\r\n".encode()
 
     @property
     def is_reading_body(self) -> bool:
@@ -61,12 +62,6 @@ class Downstream(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         return self.phase == P_HEAD and not self._head_bytes and not self._buffer
-
-    def hash_of(self, authorization: bytes) -> str:
-        """Most connections use one token."""
-        if authorization != self._authorization:
-            self._authorization, self._hashed = authorization, hash_bearer(authorization)
-        return self._hashed
 
     # --- reading
 
@@ -77,7 +72,7 @@ class Downstream(asyncio.Protocol):
                 data = self._buffer + data
             elif not self._head_bytes and not self.is_full:
                 end = data.find(BLANK_LINE) + 4
-                if end == self._last_size and data.startswith(self._last_head):
+                if end == self._memory.size and data.startswith(self._memory.head):
                     self._again(data, end)
                     return
             self._read_heads(data)
@@ -96,13 +91,10 @@ class Downstream(asyncio.Protocol):
                 self.abort()
 
     def _again(self, data: bytes, end: int) -> None:
-        """
-        Clients repeat themselves, so the last head is remembered: equal bytes on the same
-        connection mean the same, as long as the table has not changed.
-        """
-        known = self._last
-        if known is None or known.revision != self.gateway.revision or self.gateway.is_draining:
-            self._last_size = -1
+        """The last head once more."""
+        known = self._memory.recall(self.gateway.revision)
+        if known is None or self.gateway.is_draining:
+            self._memory.size = -1
             self.data_received(data)
             return
         self._began_s = self.gateway.now()
@@ -188,8 +180,7 @@ class Downstream(asyncio.Protocol):
         if isinstance(known, Refusal):
             self._refuse_request(known, request)
             return
-        if head and request.keep_alive:
-            self._last, self._last_head, self._last_size = known, head, len(head)
+        self._memory.keep(known, head)
         self._begin_exchange(known)
 
     def _begin_exchange(self, known: Known) -> None:
@@ -198,38 +189,26 @@ class Downstream(asyncio.Protocol):
         if exchange.is_body_sent:
             self.phase = P_ANSWER
         else:
-            self._left = request.length or 0
-            limit = self._body_limit = known.endpoint.route.body_bytes or self.gateway.limits.body_bytes
-            if self._left > limit:
+            limits = self.gateway.limits
+            limit = known.endpoint.route.body_bytes or limits.body_bytes
+            self._body = RequestBody(request, limit, limits.head_bytes)
+            if self._body.is_announced_too_large:
                 exchange.fail(too_large(limit))
                 return
             self.phase = P_BODY
-            if request.is_chunked:
-                self._chunks = ChunkedBody(is_request=True, overhead_bytes=self.gateway.limits.head_bytes)
         exchange.start()
 
     def _read_body(self, data: bytes) -> None:
         exchange = self._exchange
         assert exchange is not None
         exchange.touch()
-        if self._chunks is not None:
-            try:
-                out, used = self._chunks.feed(data)
-            except FramingError as error:
-                exchange.fail(Refusal(400, "bad_request", f"the request body is malformed: {error}"))
-                return
-            if self._chunks.size > self._body_limit:
-                exchange.fail(too_large(self._body_limit))
-                return
-            is_complete = self._chunks.is_complete
-        else:
-            used = min(self._left, len(data))
-            out = data if used == len(data) else data[:used]
-            self._left -= used
-            is_complete = self._left == 0
+        taken = self._body.feed(data)
+        if isinstance(taken, Refusal):
+            exchange.fail(taken)
+            return
+        out, used = taken
         exchange.bytes_in += used
-        if is_complete:
-            self._chunks = None
+        if self._body.is_complete:
             self.phase = P_ANSWER
             exchange.is_body_sent = True
         if out:
@@ -379,7 +358,7 @@ class Downstream(asyncio.Protocol):
             self._exchange.end_sending()
             if self._has_ended:
                 self._exchange.end_tunnel()
-            return True
+            return self.transport.can_write_eof()  # TLS cannot be closed by half
         if self._exchange is not None:
             self._exchange.cancel()  # as nginx does: who ends the connection wants no answer
             self._exchange = None

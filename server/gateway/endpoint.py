@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ..routing import Route, RouteState, Target, TrafficCounters
+from ..routing import Balancing, Route, RouteState, Share, Target, TrafficCounters
 from .access import networks_of
 from .balancing import Balancer
 from .checks import Refusal
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SOON = (b"Retry-After: 2\r\n",)
 STOPPED = Refusal(503, "stopped", "the endpoint is Stopped")
+ASLEEP = Refusal(503, "asleep", "the endpoint has no replica for want of traffic; start it again", SOON)
 NOT_READY = Refusal(503, "not_ready", "no replica of the endpoint is ready", SOON)
 TOO_MANY = Refusal(503, "too_many_waiting", "too many requests wait for this endpoint to start", SOON)
 NOT_THERE = Refusal(
@@ -27,7 +28,7 @@ class Endpoint:
     def __init__(self, gateway: "Gateway", route: Route) -> None:
         self.gateway, self.route = gateway, route
         self.key = route.key
-        self.form = PathForm(f"/e/{route.key}".encode())
+        self.form = PathForm(f"/e/{route.key}".encode(), gateway.scheme)
         self.counters = TrafficCounters()
         self._pools: dict[Target, ReplicaPool] = {}
         self._waiting: dict[Exchange, int] = {}  # and the bytes that are kept for it
@@ -46,6 +47,7 @@ class Endpoint:
         )
         for pool in before.values():
             pool.retire()
+        self._balancers: dict[tuple[Balancing, int | None], Balancer[ReplicaPool]] = {}
         self._is_woken = False
         if route.state is RouteState.STOPPED:
             self._refuse_waiting(STOPPED)
@@ -78,7 +80,7 @@ class Endpoint:
             exchange.connect(pool)
             return None
         if self.route.state is not RouteState.ZERO:
-            return NOT_READY
+            return ASLEEP if self.route.state is RouteState.ASLEEP else NOT_READY
         size = len(exchange.head) + exchange.pending_bytes
         if not self.gateway.hold(1, size):
             return TOO_MANY
@@ -94,7 +96,21 @@ class Endpoint:
         named = exchange.request.replica_target.decode("latin-1") if self.route.may_name_replica else ""
         if named:
             return next((p for p in self._pools.values() if p.id == named and p.id not in tried), None)
-        return self._balancer.pick(self.gateway.now(), exchange.down.client, tried)
+        return self._balancer_of(exchange.share).pick(self.gateway.now(), exchange.down.client, tried)
+
+    def _balancer_of(self, share: Share | None) -> Balancer[ReplicaPool]:
+        """An ingress may choose among the replicas in a way of its own."""
+        if share is None or share.balancing is None:
+            return self._balancer
+        way = share.balancing, share.choice_count
+        if way not in self._balancers:
+            self._balancers[way] = Balancer(list(self._pools.values()), *way, self.gateway.draw)
+        return self._balancers[way]
+
+    @property
+    def can_answer(self) -> bool:
+        """Now, or once it has started."""
+        return bool(self._pools) or self.route.state is RouteState.ZERO
 
     def wake(self) -> None:
         self._is_woken = True

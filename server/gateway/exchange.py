@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..routing import AccessRecord
+from ..routing import AccessRecord, Share
 from .checks import Refusal, Request
 from .headers import END, END_CLOSING, END_OF_OLD, Answer, PathForm, write_interim
 
@@ -25,15 +25,22 @@ class Known:
         start: what the replica gets, up to the request's id.
         form: puts the path form's prefix back into the answer.
         revision: of the table it was looked up in.
+        share: of the ingress that chose the endpoint, which chooses anew for each request.
     """
 
-    __slots__ = ("endpoint", "form", "method", "path", "request", "revision", "start")
+    __slots__ = ("endpoint", "form", "method", "path", "request", "revision", "share", "start")
 
     def __init__(
-        self, request: Request, endpoint: "Endpoint", start: bytes, form: PathForm | None, revision: int
+        self,
+        request: Request,
+        endpoint: "Endpoint",
+        start: bytes,
+        form: PathForm | None,
+        revision: int,
+        share: Share | None = None,
     ) -> None:
         self.request, self.endpoint, self.start = request, endpoint, start
-        self.form, self.revision = form, revision
+        self.form, self.revision, self.share = form, revision, share
         self.method, self.path = request.method.decode(), request.path
 
 
@@ -131,6 +138,10 @@ class Exchange:
             self._pending.append(data)
             self.pending_bytes += len(data)
             self.endpoint.holds_more(self, len(data))
+
+    @property
+    def share(self) -> Share | None:
+        return self._known.share
 
     @property
     def is_replica_full(self) -> bool:

@@ -48,6 +48,7 @@ class Feed:
         self.drain_s = 0.0
         self._clock, self._orphan_s = clock, orphan_s
         self._address: tuple[str, int] = ("", 0)
+        self._cert: str | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._serving: asyncio.Task[None] | None = None
         self._alone_since = clock.monotonic_s()
@@ -57,10 +58,11 @@ class Feed:
         self._path: Path | None = None
         self._inode = 0
 
-    async def listen(self, path: Path, address: tuple[str, int]) -> None:
+    async def listen(self, path: Path, address: tuple[str, int], cert: str | None = None) -> None:
         """
         Args:
-            address: where clients reach the gateway; told to each control plane.
+            address, cert: where clients reach the gateway and, of HTTPS, the certificate that
+                they see; told to each control plane.
 
         Raises:
             AlreadyServed: by a gateway that is alive.
@@ -75,6 +77,7 @@ class Feed:
         finally:
             os.umask(before)
         self._path, self._address, self._inode = path, address, path.stat().st_ino
+        self._cert = cert
         self._tasks.append(asyncio.get_running_loop().create_task(self._report()))
 
     async def close(self) -> None:
@@ -102,6 +105,7 @@ class Feed:
         self.gateway.touched.update(self.gateway.counters())  # it knows nothing yet
         writer.write(packed({
             "op": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "address": list(self._address),
+            "tls": self._cert,
         }))  # fmt: skip
         try:
             while (message := await read_message(reader)) is not None and self._writer is writer:

@@ -10,17 +10,21 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from ...runtime.clock import Clock
-from ..routing import AccessRecord, Route, RouteTable, TrafficCounters
-from .access import is_address, is_secret, judge
+from ..routing import VENDOR_DOMAIN, AccessRecord, AccessRule, Route, RouteTable, Share, TrafficCounters
+from ..tls import ServedTls
+from .access import UNAUTHORIZED, Networks, is_address, is_secret, judge
 from .checks import Refusal, Request, host_name, split_target
 from .downstream import Downstream
 from .endpoint import Endpoint
 from .exchange import Known
 from .headers import write_request
+from .ingress import EMPTY, Ingress, too_many
 from .limits import Limits
+from .rates import Guesses
 
 NOT_FOUND = Refusal(404, "not_found", "no endpoint is served at this address")
 MISDIRECTED = Refusal(421, "misdirected", "this host name is not the gateway's; `--allow-host` admits it")
+TLS_LOOK_S = 1.0  # a certificate that was made anew is taken up after so long
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -58,7 +62,11 @@ class Gateway:
         self._hosts = frozenset(h.lower() for h in hosts)
         self._table = RouteTable()
         self._endpoints: dict[str, Endpoint] = {}
-        self._by_host: dict[str, Endpoint] = {}
+        self._ingresses: dict[str, Ingress] = {}
+        self._by_host: dict[str, Endpoint | Ingress] = {}
+        self._guesses = Guesses()
+        self._tls: ServedTls | None = None
+        self._tls_again_s = 0.0
         self._connections: set[Downstream] = set()
         self._silent: dict[Downstream, None] = {}
         self._is_empty = asyncio.Event()
@@ -82,14 +90,23 @@ class Gateway:
         """
         before = self._table.put(route)
         self.revision += 1
-        endpoint = self._endpoints.get(route.key)
-        if endpoint is None:
-            endpoint = self._endpoints[route.key] = Endpoint(self, route)
         for host in before.hosts if before else ():
             self._by_host.pop(host, None)
-        self._by_host.update(dict.fromkeys(route.hosts, endpoint))
-        if before is not None:
-            endpoint.change(route)
+        self._serve(route)
+
+    def _serve(self, route: Route) -> None:
+        """Begins to, or goes on in another way."""
+        found = self._served(route.key)
+        if found is not None:
+            found.change(route)
+        elif route.is_ingress:
+            found = self._ingresses[route.key] = Ingress(self, route)
+        else:
+            found = self._endpoints[route.key] = Endpoint(self, route)
+        self._by_host.update(dict.fromkeys(route.hosts, found))
+
+    def _served(self, key: str) -> Endpoint | Ingress | None:
+        return self._endpoints.get(key) or self._ingresses.get(key)
 
     def remove(self, key: str) -> None:
         before = self._table.remove(key)
@@ -98,7 +115,10 @@ class Gateway:
         self.revision += 1
         for host in before.hosts:
             self._by_host.pop(host, None)
-        self._endpoints.pop(key).close()
+        if before.is_ingress:
+            del self._ingresses[key]
+        else:
+            self._endpoints.pop(key).close()
 
     def replace(self, routes: Iterable[Route]) -> None:
         """
@@ -110,7 +130,7 @@ class Gateway:
         wanted = {route.key: route for route in routes}
         table = RouteTable(wanted.values())
         self.revision += 1
-        for key in self._endpoints.keys() - wanted.keys():
+        for key in (self._endpoints.keys() | self._ingresses.keys()) - wanted.keys():
             self.remove(key)
         changed = [r for r in wanted.values() if self._table.get(r.key) != r]
         for route in changed:  # a host name may go from one endpoint to another
@@ -119,12 +139,10 @@ class Gateway:
                 self._by_host.pop(host, None)
         self._table = table
         for route in changed:
-            endpoint = self._endpoints.get(route.key)
-            if endpoint is None:
-                endpoint = self._endpoints[route.key] = Endpoint(self, route)
-            else:
-                endpoint.change(route)
-            self._by_host.update(dict.fromkeys(route.hosts, endpoint))
+            self._serve(route)
+
+    def endpoint(self, key: str) -> Endpoint | None:
+        return self._endpoints.get(key)
 
     def counters(self) -> dict[str, TrafficCounters]:
         return {key: endpoint.counters for key, endpoint in self._endpoints.items()}
@@ -136,27 +154,63 @@ class Gateway:
     # --- requests
 
     def resolve(self, down: Downstream, request: Request) -> Known | Refusal:
-        """Where a request goes; the same for an equal one of this connection, until the table changes."""
-        endpoint = self._by_host.get(host_name(request.host)) if self._by_host else None
+        """
+        Where a request goes. Without a share of an ingress, the same for an equal one of this
+        connection, until the table changes.
+        """
+        name = host_name(request.host) if self._by_host else ""
+        endpoint = self._by_host.get(name)
         prefix, target = b"", request.target
-        if endpoint is None:
+        hashed = down.hash_of(request.authorization) if request.authorization else ""
+        share: Share | None = None
+        is_ours = False
+        if isinstance(endpoint, Ingress):
+            is_ours = bool(hashed) and is_secret(endpoint.route.access, hashed)
+            chosen = self._through(endpoint, down, hashed)
+            if isinstance(chosen, Refusal):
+                return chosen
+            endpoint, share = chosen
+        elif endpoint is None:
             split = split_target(target)
             endpoint = self._endpoints.get(split[0]) if split else None
             if split is None or endpoint is None:
                 return NOT_FOUND
             _, prefix, target = split
         rule = endpoint.route.access
-        hashed = down.hash_of(request.authorization) if request.authorization else ""
-        is_ours = bool(hashed) and is_secret(rule, hashed)
+        is_ours = is_ours or (bool(hashed) and is_secret(rule, hashed))
         if prefix and not is_ours and not self._is_own_host(request.host):
             return MISDIRECTED
-        refusal = judge(rule, endpoint.networks, down.client, hashed)
+        refusal = self._judge(rule, endpoint.networks, down, hashed)
         if refusal is not None:
             endpoint.counters.unauthorized += 1
             self.touched.add(endpoint.key)
             return refusal
-        start = write_request(request, target, prefix, down.forwarded, hides_token=is_ours)
-        return Known(request, endpoint, start, endpoint.form if prefix else None, self.revision)
+        forwarded = down.forwarded if not name.endswith(VENDOR_DOMAIN) else down.forwarded_as("https")
+        start = write_request(request, target, prefix, forwarded, hides_token=is_ours)
+        return Known(request, endpoint, start, endpoint.form if prefix else None, self.revision, share)
+
+    def _through(self, ingress: Ingress, down: Downstream, hashed: str) -> tuple[Endpoint, Share] | Refusal:
+        """Past what the ingress itself asks for; the endpoint's own rules come after."""
+        refusal = self._judge(ingress.route.access, ingress.networks, down, hashed) or ingress.limit()
+        return refusal or ingress.choose() or EMPTY
+
+    def _judge(self, rule: AccessRule, networks: Networks, down: Downstream, hashed: str) -> Refusal | None:
+        """None lets the request pass. Who has tried many wrong tokens has to wait before the next."""
+        if rule.tokens is None or not hashed:
+            return judge(rule, networks, down.client, hashed)
+        guesses, now_s = self._guesses, self.now()
+        if not guesses.is_known(down.client, hashed) and (wait_s := guesses.pause_s(down.client, now_s)):
+            return too_many("too_many_tokens", "too many wrong tokens came from this address", wait_s)
+        refusal = judge(rule, networks, down.client, hashed)
+        if refusal is None:
+            guesses.was_right(down.client, hashed, now_s)
+        elif refusal is UNAUTHORIZED:
+            guesses.was_wrong(down.client, now_s)
+        return refusal
+
+    @property
+    def scheme(self) -> bytes:
+        return b"https" if self._tls else b"http"
 
     def new_id(self) -> bytes:
         return b"%b-%x" % (self._id_prefix, next(self._ids))
@@ -168,11 +222,11 @@ class Gateway:
         request_id, key, method, path = "", "", "-", "-"
         if request is not None:
             request_id, method, path = request.request_id.decode(), request.method.decode(), request.path
-            endpoint = self._by_host.get(host_name(request.host))
+            found = self._by_host.get(host_name(request.host))
             split = split_target(request.target)
-            if endpoint is None and split is not None:
-                endpoint = self._endpoints.get(split[0])
-            key = endpoint.route.key if endpoint else ""
+            if found is None and split is not None:
+                found = self._endpoints.get(split[0])
+            key = found.route.key if found else ""
         self.record(AccessRecord(
             self.now_ms(), request_id, key, "", down.client, method, path, refusal.status,
             0, 0, 0, int(duration_s * 1e6), refusal.code,
@@ -241,20 +295,34 @@ class Gateway:
     # --- life
 
     async def listen(
-        self, listener: socket.socket | None = None, *, host: str = "127.0.0.1", port: int = 0
+        self,
+        listener: socket.socket | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ServedTls | None = None,
     ) -> int:
         """
         Begins to serve, on a socket that is given or on one of its own.
 
         Args:
             listener: made with proto=IPPROTO_TCP; asyncio sets TCP_NODELAY only then.
+            tls: HTTPS only, with this certificate.
 
         Returns:
             The port.
         """
         listener = listener or open_listener(host, port)
         loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_server(lambda: Downstream(self), sock=listener, backlog=1024))
+        more: dict[str, Any] = {}
+        if tls is not None:
+            self._tls = tls
+            more = {"ssl_handshake_timeout": self.limits.head_s, "ssl_shutdown_timeout": self.limits.linger_s}
+        self._servers.append(
+            await loop.create_server(
+                lambda: Downstream(self), sock=listener, backlog=1024, ssl=tls and tls.context, **more
+            )
+        )
         if self._sweeper is None:
             self._sweeper = loop.create_task(self._sweep())
         return listener.getsockname()[1]
@@ -267,6 +335,9 @@ class Gateway:
                 down.check(now_s)
             for endpoint in tuple(self._endpoints.values()):
                 endpoint.sweep(now_s)
+            if self._tls is not None and now_s >= self._tls_again_s:
+                self._tls_again_s = now_s + TLS_LOOK_S
+                self._tls.look()
 
     async def close(self, drain_s: float = 0.0) -> None:
         """No new connection; open requests have `drain_s` to end, then they are cut."""
@@ -284,7 +355,7 @@ class Gateway:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeper
-        for key in tuple(self._endpoints):
+        for key in (*self._endpoints, *self._ingresses):
             self.remove(key)
 
 

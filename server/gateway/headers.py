@@ -141,11 +141,13 @@ class PathForm:
     """
 
     prefix: bytes
+    scheme: bytes = b"http"
 
     def location(self, value: bytes, host: bytes) -> bytes:
         origin, path = b"", value
-        if host and value.lower().startswith(b"http://" + host.lower()):
-            origin, path = value[: 7 + len(host)], value[7 + len(host) :]
+        start = self.scheme + b"://" + host.lower()
+        if host and value.lower().startswith(start):
+            origin, path = value[: len(start)], value[len(start) :]
         is_ours = path.startswith(b"/") and not path.startswith(b"//")
         if not is_ours or self._has_prefix(path):
             return value

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from ...runtime.clock import Clock
 from ..routing import AccessRecord, Route, TrafficCounters
+from ..tls import ServedTls, TlsFiles
 from .gateway import Gateway
 from .limits import Limits
 
@@ -32,6 +33,16 @@ class Listeners:
 
 
 class GatewayLink(Protocol):
+    @property
+    def is_live(self) -> bool:
+        """It serves, and hears us."""
+        ...
+
+    @property
+    def is_taken_over(self) -> bool:
+        """It ran before this control plane did."""
+        ...
+
     async def start(self) -> int:
         """
         The port on which clients are served.
@@ -79,16 +90,21 @@ class LocalGateway:
         port: int = 0,
         hosts: Iterable[str] = (),
         limits: Limits | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
         told = listeners or Listeners()
         self.gateway = Gateway(
             clock, limits, hosts=[*hosts, host],
             on_wake=told.wake, on_record=lambda record: told.records((record,)), on_drained=told.drained,
         )  # fmt: skip
-        self._host, self._port = host, port
+        self._host, self._port, self._tls = host, port, tls
+        self.is_live = self.is_taken_over = False
 
     async def start(self) -> int:
-        return await self.gateway.listen(host=self._host, port=self._port)
+        tls = ServedTls(self._tls) if self._tls else None
+        listens_on = await self.gateway.listen(host=self._host, port=self._port, tls=tls)
+        self.is_live = True
+        return listens_on
 
     async def show(self, routes: Iterable[Route]) -> None:
         self.gateway.replace(routes)
@@ -103,4 +119,5 @@ class LocalGateway:
         return self.gateway.counters()
 
     async def close(self, *, stop: bool = False) -> None:
+        self.is_live = False
         await self.gateway.close()

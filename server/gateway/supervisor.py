@@ -12,6 +12,7 @@ from typing import Any
 
 from ...runtime.clock import Clock
 from ..routing import PROTOCOL, AccessRecord, Route, RouteTable, TrafficCounters
+from ..tls import TlsFiles
 from .link import Listeners
 from .wire import WireError, packed, read_message
 
@@ -35,6 +36,7 @@ class ProcessGateway:
         port: 0 takes a free one, or the one of the gateway that is running.
         hosts: as for `Gateway`.
         orphan_s: how long the gateway waits for the next control plane.
+        tls: it serves HTTPS only, with this certificate.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class ProcessGateway:
         port: int = 0,
         hosts: Iterable[str] = (),
         orphan_s: float = 60.0,
+        tls: TlsFiles | None = None,
     ) -> None:
         self._path, self._log = data_dir / "gateway.sock", data_dir / "gateway.log"
         self._clock, self._told = clock, listeners or Listeners()
         self._host, self._port, self._hosts, self._orphan_s = host, port, tuple(hosts), orphan_s
+        self._tls = tls
         self._table = RouteTable()
         self._is_shown = False  # until then the gateway keeps the table of the control plane before us
         self._counters: dict[str, TrafficCounters] = {}
@@ -61,6 +65,11 @@ class ProcessGateway:
         self._has_served = self._is_closing = False
         self._keeper: asyncio.Task[None] | None = None
         self.pid = 0
+        self.is_taken_over = False
+
+    @property
+    def is_live(self) -> bool:
+        return self._writer is not None
 
     async def start(self) -> int:
         """
@@ -70,6 +79,7 @@ class ProcessGateway:
             GatewayAway: none could be started.
         """
         reader = await self._connect()
+        self.is_taken_over = self._child is None
         self._keeper = asyncio.get_running_loop().create_task(self._keep(reader))
         return self._port
 
@@ -231,7 +241,9 @@ class ProcessGateway:
 
     def _suits(self, hello: dict[str, Any]) -> bool:
         host, port = hello.get("address", ("", 0))
-        return hello.get("protocol") == PROTOCOL and host == self._host and self._port in (0, port)
+        tls = str(self._tls.cert) if self._tls else None
+        is_ours = hello.get("protocol") == PROTOCOL and hello.get("tls") == tls
+        return is_ours and host == self._host and self._port in (0, port)
 
     def _spawn(self) -> None:
         """Not a child of asyncio's, which would end it together with our loop."""
@@ -247,6 +259,8 @@ class ProcessGateway:
         ]  # fmt: skip
         for name in self._hosts:
             argv += ["--allow-host", name]
+        if self._tls is not None:
+            argv += ["--tls-cert", str(self._tls.cert), "--tls-key", str(self._tls.key)]
         self._has_served = False
         with self._log.open("ab") as out:
             self._child = subprocess.Popen(

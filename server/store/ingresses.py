@@ -1,0 +1,51 @@
+"""Ingresses: pieces of a read or a write."""
+
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+from sqlmodel import Session, col, select
+
+from ..domain.ingresses import Ingress
+from ..errors import Invalid
+from .tables import IngressRow
+
+_INGRESS = TypeAdapter(Ingress)
+
+
+def ingresses_of(session: Session, workspace: str | None = None) -> list[Ingress]:
+    """By domain; of every workspace where none is named."""
+    query = select(IngressRow).order_by(col(IngressRow.name))
+    if workspace is not None:
+        query = query.where(IngressRow.workspace == workspace)
+    return [_INGRESS.validate_json(row.doc) for row in session.exec(query)]
+
+
+def load_ingress(session: Session, domain: str) -> Ingress | None:
+    """Whichever workspace has it."""
+    row = session.get(IngressRow, domain)
+    return None if row is None else _INGRESS.validate_json(row.doc)
+
+
+def save_ingress(session: Session, ingress: Ingress) -> None:
+    """
+    Raises:
+        Invalid: it would not be read as it was written.
+    """
+    try:
+        doc = to_json(ingress).decode()
+        again = _INGRESS.validate_json(doc)
+    except ValueError as error:
+        raise Invalid("body", f"cannot be kept as JSON: {error}") from error
+    if again != ingress:
+        raise Invalid("body", "cannot be kept as JSON: it has NaN in it")
+    row = session.get(IngressRow, ingress.domain)
+    if row is None:
+        row = IngressRow(name=ingress.domain, workspace=ingress.workspace, doc=doc)
+    row.doc = doc
+    session.add(row)
+    session.flush()
+
+
+def remove_ingress(session: Session, domain: str) -> None:
+    row = session.get(IngressRow, domain)
+    if row is not None:
+        session.delete(row)
