@@ -8,6 +8,7 @@ from sqlmodel import Session
 from ...runtime.errors import DriverError
 from ..domain.workload import Workload
 from ..errors import Conflict, Invalid, NotFound, StoreRefused
+from ..store import registries
 from ..store import secrets as rows
 from ..store.secrets import Secret
 from .context import Services
@@ -53,6 +54,7 @@ async def create_secrets(services: Services, items: Sequence[tuple[Secret, str]]
 
     def insert(session: Session) -> None:
         known = [sealed for _, _, sealed in rows.all_sealed(session)]
+        known += [sealed for _, sealed in registries.all_sealed(session)]
         for secret, value in items:
             if rows.sealed_secret(session, secret.workspace, secret.name) is not None:
                 raise Conflict(
