@@ -78,6 +78,15 @@ class Store:
     def tokens(self) -> Sequence[TokenRow]:
         return self.read(lambda s: s.exec(select(TokenRow)).all())
 
+    @property
+    def commits(self) -> int:
+        """Since this server began."""
+        return self._writer.commits
+
+    @property
+    def queued_writes(self) -> int:
+        return self._writer.queued
+
     def setting(self, name: str) -> str | None:
         row = self.read(lambda s: s.get(SettingRow, name))
         return None if row is None else row.value

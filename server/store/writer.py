@@ -44,6 +44,11 @@ class Writer:
         self._jobs.put((work, loop, done))
         return await done
 
+    @property
+    def queued(self) -> int:
+        """Writes that wait for a commit."""
+        return self._jobs.qsize()
+
     def close(self) -> None:
         self._jobs.put(None)
         self._thread.join(timeout=5)

@@ -1,0 +1,28 @@
+"""Times as people write them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from ..errors import Invalid
+
+AGO = re.compile(r"(\d{1,9})([mhdw])")
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_time_ms(field: str, text: str, now_ms: int) -> int:
+    """
+    `90m`, `12h`, `7d`, `2w` before now; or a date or a time of ISO 8601, in UTC where it names no zone.
+
+    Returns:
+        Unix milliseconds, 0 at least.
+
+    Raises:
+        Invalid: it is neither, with `field` as the field.
+    """
+    if ago := AGO.fullmatch(text.strip()):
+        return max(0, now_ms - timedelta(**{UNITS[ago[2]]: int(ago[1])}) // timedelta(milliseconds=1))
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise Invalid(field, f"{text!r} is no time; write 7d, 12h, 90m, or 2026-11-01") from error
+    return max(0, round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000))
