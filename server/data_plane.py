@@ -4,14 +4,21 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..runtime.clock import Clock
+from .errors import StoreRefused
 from .gateway.link import GatewayLink, Listeners, LocalGateway
 from .gateway.supervisor import GatewayAway, ProcessGateway
-from .routing import Route
+from .routing import Route, TrafficCounters
 from .settings import Settings
+from .tls import at, url_host
+from .traffic import Traffic
+
+if TYPE_CHECKING:
+    from .certificates import ServerTls
 
 log = logging.getLogger(__name__)
 AGAIN_S = 5.0
@@ -24,34 +31,77 @@ class DataPlane:
     Args:
         before: the port of the server before this one, taken again where any will do: its
             gateway may still be there, and its users know the address.
+        traffic: hears what the gateway tells, and asks it through us.
+        tls: it serves HTTPS only, with a certificate that covers every host name in its table.
         is_local: in this loop, instead of a program of its own that outlives the server.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, before: int = 0, *, is_local: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        traffic: Traffic,
+        before: int = 0,
+        *,
+        is_local: bool,
+        tls: "ServerTls | None" = None,
+    ) -> None:
         self._clock, self._is_kept = clock, not settings.ephemeral
         port = settings.gateway_port
         if port is None:
             port = settings.port + 1 if settings.port else 0
         self.port = port = port or _free_port(settings.host, before, settings.data_dir / "gateway.sock")
-        listeners = Listeners()
+        listeners = Listeners(traffic.wake, traffic.records, traffic.drained)
+        traffic.source = self
         self._link: GatewayLink = (
-            LocalGateway(clock, listeners, host=settings.host, port=port, hosts=settings.allow_host)
+            LocalGateway(
+                clock, listeners, host=settings.host, port=port, hosts=settings.allow_host,
+                tls=tls and tls.files,
+            )
             if is_local
             else ProcessGateway(
-                settings.data_dir, clock, listeners, host=settings.host, port=port, hosts=settings.allow_host
+                settings.data_dir, clock, listeners, host=settings.host, port=port,
+                hosts=settings.allow_host, tls=tls and tls.files,
             )
-        )
-        self.url = f"http://{settings.host}:{port}"
+        )  # fmt: skip
+        self._tls, self._data_dir = tls, settings.data_dir
+        scheme, host = ("https", tls.host) if tls else ("http", settings.host)
+        self.url = f"{scheme}://{url_host(host)}:{port}"
         self.trouble = ""
+        self._hosts: tuple[str, ...] = ()
         self._starting: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
 
+    @property
+    def is_live(self) -> bool:
+        return self._link.is_live
+
+    @property
+    def is_taken_over(self) -> bool:
+        return self._link.is_taken_over
+
+    def counters(self) -> Mapping[str, TrafficCounters]:
+        return self._link.counters()
+
     async def show(self, routes: Iterable[Route]) -> None:
         """Returns once the gateway has them; while there is none it gets them as soon as it is there."""
+        routes = list(routes)
+        if self._tls is not None:
+            self._hosts = tuple(host for route in routes for host in route.hosts)
+            await self.renew()
         if self._starting is None:
             self._starting = asyncio.create_task(self._start())
         await self._tried.wait()
         await self._link.show(routes)
+
+    async def renew(self) -> None:
+        """Our own certificate, where it is near its end or lacks a name; the gateway notices."""
+        if self._tls is not None:
+            now = at(self._clock.now_ms())
+            try:
+                await asyncio.to_thread(self._tls.cover, self._data_dir, self._hosts, now)
+            except (OSError, StoreRefused) as error:
+                log.error("the certificate cannot be made anew, and stays as it is: %s", error)
 
     async def _start(self) -> None:
         while True:

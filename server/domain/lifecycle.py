@@ -26,14 +26,19 @@ def expires_at_ms(workload: Workload, attempts: Sequence[Attempt]) -> int | None
 
 
 def advance(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Advance | None:
-    return None if workload.spec.serving else runs.advance(workload, attempts, now_ms)
+    return (endpoints if workload.spec.serving else runs).advance(workload, attempts, now_ms)
 
 
 def unwanted(workload: Workload, attempts: Sequence[Attempt]) -> dict[tuple[str, int], str]:
     """Why live attempts must end, by their key; those not in it go on."""
     if workload.spec.serving:
-        whys = {a.key: endpoints.unwanted(workload, a) for a in attempts if a.is_live}
-    else:
-        has_failed = runs.outcome(workload, attempts) is Outcome.FAILED
-        whys = {a.key: runs.unwanted(workload, a, has_failed) for a in attempts if a.is_live}
+        return endpoints.unwanted(workload, attempts)
+    has_failed = runs.outcome(workload, attempts) is Outcome.FAILED
+    whys = {a.key: runs.unwanted(workload, a, has_failed) for a in attempts if a.is_live}
     return {key: why for key, why in whys.items() if why}
+
+
+def latest_attempts(workload: Workload, attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Of the run that is on, or was last; while an endpoint is updated of the old replicas too."""
+    on = endpoints.in_play(workload, attempts) if workload.spec.serving else []
+    return on or list(runs.current_run(workload, attempts))

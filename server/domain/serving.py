@@ -58,6 +58,7 @@ class Serving:
         pins_replicas: a request may name its replica.
         balancing: how the gateway chooses a replica, as it names it in `routing.Balancing`.
         choice_count: for least_request, of how many replicas the idlest is taken; None: of all.
+        is_exposed: the gateway leads to it.
         is_kept_alive: without a command it runs on until it is stopped, as a dev pod does.
     """
 
@@ -72,4 +73,5 @@ class Serving:
     pins_replicas: bool = False
     balancing: str = "least_request"
     choice_count: int | None = None
+    is_exposed: bool = True
     is_kept_alive: bool = False

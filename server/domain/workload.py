@@ -18,6 +18,9 @@ class Phase(Enum):
     UNKNOWN = "unknown"  # it ran when the runtime was last able to say
     READY = "ready"  # serves with all its replicas
     NOT_READY = "not_ready"  # serves, or should, with fewer
+    UPDATING = "updating"  # serves with what it had, while that is replaced
+    SCALING = "scaling"  # the number of replicas was changed by a decision and is not reached yet
+    ZERO = "zero"  # has no replica for want of traffic; nobody has stopped it
     PENDING_RETRY = "pending_retry"  # a run has failed, the next one waits for its time
     RESTARTING = "restarting"  # a further run is queued or starting
     COMPLETED = "completed"
@@ -50,6 +53,9 @@ class WorkloadSpec:
         worker_retries: further attempts that each replica has after a failure.
         run_retries: times that all of it begins anew when a replica has none left.
         start_at_ms: not before this time. ttl_s: how long it stays after its end.
+        collects_logs: what it writes is kept; otherwise it can be read only while it runs.
+        is_private: only its owner and admins see it.
+        spread: "required" or "preferred": replicas on different nodes; "" does not care.
         serving: set for what runs until it is stopped; completions, retries and
             times mean nothing then.
         extras: fields of the client's request that Homeport does not act on;
@@ -81,6 +87,9 @@ class WorkloadSpec:
     start_at_ms: int | None = None
     ttl_s: int | None = None
     is_stopped: bool = False
+    collects_logs: bool = True
+    is_private: bool = False
+    spread: str = ""
     serving: Serving | None = None
     extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -99,6 +108,21 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """
+    What an endpoint ran before the change that is being rolled out.
+
+    Args:
+        first_attempt: names it; its replicas were numbered from there.
+        replaced_at_ms: when the change that replaces it was asked for.
+    """
+
+    spec: WorkloadSpec
+    first_attempt: int
+    replaced_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """
     The spec is the user's; the rest is decided, mostly by the reconcile loop.
@@ -110,6 +134,11 @@ class Workload:
         retry_at_ms: when the next run begins after a failed one.
         is_due: False until its start time has come.
         major, minor: its semantic version; replicas are replaced when major grows.
+        before: what it served with when it was changed, oldest first; empty once all is replaced.
+        rollout_failed: why the change was given up, and the first of `before` serves on; "" where it was not.
+        decided_replicas: by the autoscaler, 0 for want of traffic; None: as many as its user wants.
+        is_warm: at zero its containers are paused, not ended.
+        is_waking: a request has ended its time at zero, and no replica is ready yet.
         archived_at_ms: set once everything it had on the machine is gone.
     """
 
@@ -130,6 +159,16 @@ class Workload:
     major: int = 1
     minor: int = 0
     archived_at_ms: int | None = None
+    before: tuple[Revision, ...] = ()
+    rollout_failed: str = ""
+    decided_replicas: int | None = None
+    is_warm: bool = False
+    is_waking: bool = False
+
+    @property
+    def route_key(self) -> str:
+        """Under which the gateway knows it."""
+        return f"{self.workspace}/{self.name}"
 
     @property
     def is_wanted(self) -> bool:
@@ -152,6 +191,11 @@ class Attempt:
         is_unseen: it was running when the runtime stopped answering.
         readiness, liveness: as last reached; None before the first, and where nothing is probed.
         is_approved: somebody has approved of it (homeport approve).
+        shape: that it was placed with, and so is paid for.
+        revision: the first attempt of what it was made from; 0: its number tells.
+        ready_at_ms: when it first could take requests.
+        draining_at_ms, draining_why: since when and why it takes no new requests; it will be ended.
+        is_paused: its container is, or is about to be: its endpoint has no traffic.
     """
 
     replica_id: str
@@ -176,6 +220,12 @@ class Attempt:
     readiness: ProbeState | None = None
     liveness: ProbeState | None = None
     is_approved: bool = False
+    revision: int = 0
+    ready_at_ms: int | None = None
+    draining_at_ms: int | None = None
+    draining_why: str = ""
+    is_paused: bool = False
+    shape: str = ""
 
     @property
     def key(self) -> tuple[str, int]:

@@ -8,30 +8,32 @@ from dataclasses import replace
 
 from sqlmodel import Session
 
-from ...runtime.errors import DriverError, RuntimeUnavailable
-from ...runtime.model import ContainerSpec, ContainerState, Handle, Observed
-from ...scheduler.model import Placement, Unplaced
-from ...scheduler.plan import plan
-from .. import snapshot
+from ...runtime.errors import DriverError, PortTaken, RuntimeUnavailable
+from ...runtime.model import ContainerSpec, ContainerState, Handle, Observed, RegistryLogin
+from ...scheduler.model import Unplaced
 from ..crashpoints import CrashPoint
-from ..domain.lifecycle import needed, next_try_ms
-from ..domain.reservations import reserved_nodes
+from ..domain.registries import NO_LOGIN
 from ..domain.workload import Attempt, Workload
 from ..errors import StoreUnavailable
 from ..routing import Route
-from ..snapshot import Ask
+from ..store.host_ports import release as release_host_ports
+from ..store.ingresses import ingresses_of
 from ..store.log_files import Key
-from ..store.reservations import list_reservations
-from ..store.writes import add_event, load_attempts, load_workload, save_attempt, save_workload
-from .launches import Machine, container_spec, failed_launch, group_of
+from ..store.writes import add_event, load_attempt, load_workload, save_attempt, save_workload
+from .autoscale import Autoscaler
+from .drains import Drains
+from .host_ports import may_move
+from .ingress_routes import with_hosts
+from .launches import Machine, container_spec, failed_launch, group_of, moved_port
 from .log_pumps import LogPumps
+from .placing import Placing
 from .probing import Probing
-from .replicas import Action, Archive, Change, Launch, Record, Remove, Stop, diff, unseen
+from .replicas import Action, Archive, Change, Launch, Pause, Record, Remove, Resume, Stop, diff, unseen
+from .rooms import resume_rollouts
 from .routes import routes_of
 from .tasks import KeyedTasks
 
 log = logging.getLogger(__name__)
-IDLE_S = 30.0
 RETRY_S = 1.0
 FAILED_PASS_S = 5.0
 LONG_PASS_S, LONGEST_REST_S = 0.1, 1.0
@@ -45,26 +47,38 @@ HEARTBEAT_S = 3.0
 class ReconcileLoop:
     """
     `reasons` is empty while all is well; /homeport/health shows it.
-    `woken` is set by whoever changed something. `unplaced` holds why a workload waits, by its id.
+    `woken` is set by whoever changed something.
     """
 
     def __init__(self, machine: Machine, woken: asyncio.Event) -> None:
         self._m, self._woken = machine, woken
         self._tasks = KeyedTasks(machine.clock, self.poke)
         self._pumps = LogPumps(machine.driver, machine.logs, machine.clock, self.poke)
-        self._probing = Probing(machine.prober, machine.store, machine.clock, self.poke, self._show_routes)
+        self._probing = Probing(machine.prober, machine.store, machine.clock, self.poke, self._turned)
+        self._scaler = Autoscaler(
+            machine.store, machine.clock, machine.traffic, machine.gpu_percent, machine.zero
+        )
         self._launches = asyncio.Semaphore(os.cpu_count() or 1)
         self._owned: list[asyncio.Task[None]] = []
         self._pulling: set[Key] = set()  # launches that wait for their image
         self._blind_passes = 0
         self._groups: set[str] | None = None  # networks that exist; None before the first look
+        self._is_first = True
         self.reasons: list[str] = []
         self._addresses: Mapping[Key, str] = {}  # of running containers, when last seen
+        self.observed: Sequence[Observed] = ()  # as last listed
+        self.passes, self.pass_s = 0, 0.0  # how many, and what they took together
         self._routes: Mapping[str, Route] = {}  # that the gateway was shown
-        self.unplaced: dict[str, Unplaced] = {}
+        self._drains = Drains(machine)
+        self._placing = Placing(machine, self._begin, self.poke)
 
     def poke(self) -> None:
         self._woken.set()
+
+    @property
+    def unplaced(self) -> Mapping[str, Unplaced]:
+        """Why a workload waits, by its id."""
+        return self._placing.unplaced
 
     def refusal(self, workload_id: str) -> Sequence[str]:
         """Why a workload waits; empty where it does not, or was not looked at yet."""
@@ -109,6 +123,7 @@ class ReconcileLoop:
                 self.reasons = ["the last reconcile pass failed; see the log"]
                 pause = FAILED_PASS_S
             took_s = self._m.clock.spent_s() - began_s
+            self.passes, self.pass_s = self.passes + 1, self.pass_s + took_s
             if took_s > LONG_PASS_S:  # thousands wait: the API shares this thread, and has the other half
                 await self._m.clock.sleep(min(took_s, LONGEST_REST_S))
             timer = asyncio.create_task(self._m.clock.sleep(pause))
@@ -122,6 +137,7 @@ class ReconcileLoop:
     async def run_pass(self) -> float:
         """One look at everything. Returns the seconds until the next one is due by itself."""
         m = self._m
+        scale_s = await self._scaler.step()
         try:
             observed = await m.driver.list_owned()
             if self._groups is None:
@@ -130,9 +146,14 @@ class ReconcileLoop:
             await self._lose_sight(error)
             return RETRY_S
         self.reasons, self._blind_passes = [], 0
+        self.observed = observed
         now = m.clock.now_ms()
         workloads, attempts = self._load(now, {o.workload_id for o in observed} | self._groups)
         actions = diff(workloads, attempts, observed, now_ms=now)
+        if self._is_first:
+            self._is_first = False
+            self._drains.adopt(workloads, attempts)
+            await resume_rollouts(m.store, workloads, now)
         self._copy_logs(attempts, observed)
         self._probing.look(workloads, attempts, observed)
         self._give_up_pulls(attempts)
@@ -142,7 +163,7 @@ class ReconcileLoop:
         for action in actions:
             self._begin(action)
         self._drop_groups(attempts, observed)
-        return await self._place()
+        return min(scale_s, await self._placing.place())
 
     async def _lose_sight(self, error: RuntimeUnavailable) -> None:
         """Unseen is not gone: nothing is decided without a list. One answer that came late is no outage."""
@@ -160,65 +181,6 @@ class ReconcileLoop:
         by_id = reads.attempts(list(found))
         return found, [a for mine in by_id.values() for a in mine]
 
-    # -- placement ----------------------------------------------------------
-
-    async def _place(self) -> float:
-        m = self._m
-        now = m.clock.now_ms()
-        found = [f.workload for f in m.store.reads.active(now)]
-        by_id = m.store.reads.attempts([w.id for w in found])
-        asks: list[Ask] = []
-        for workload in found:
-            need = needed(workload, by_id[workload.id], now)
-            groups = [need.indexes] if need.is_gang else [(i,) for i in need.indexes]
-            asks += [Ask(workload, indexes) for indexes in groups]
-        if asks:
-            await m.crash.reach(CrashPoint.PENDING)
-        reservations = m.store.read(list_reservations)
-        reserved = reserved_nodes(reservations, now)
-        answer = plan(snapshot.build(m.nodes, m.store.reads.live_attempts(), asks, reserved))
-        placed = [(ask, p) for ask in asks if (p := answer.placed.get(ask.id)) is not None]
-        await asyncio.gather(*(self._commit_placement(ask, p, now) for ask, p in placed))  # in one commit
-        refused = {a.workload.id: answer.unplaced[a.id] for a in asks if a.id in answer.unplaced}
-        fresh = {k: v for k, v in refused.items() if self.unplaced.get(k) != v}
-        self.unplaced = refused
-        if fresh:
-            await m.store.write(lambda s: _add_refusals(s, fresh, now))
-        times = [t for w in found if (t := next_try_ms(w, by_id[w.id], now)) is not None]
-        times += [a.next_try_ms for mine in by_id.values() for a in mine if a.is_live and a.next_try_ms > now]
-        if (expiry := m.store.reads.next_expiry_ms(now)) is not None:
-            times.append(expiry)
-        times += [t for r in reservations for t in (r.starts_at_ms, r.ends_at_ms) if t > now]
-        now = m.clock.now_ms()  # time went on while this pass was written down
-        return max(0.0, min([IDLE_S, *((t - now) / 1000 for t in times)]))
-
-    async def _commit_placement(self, ask: Ask, placements: Sequence[Placement], now: int) -> None:
-        def insert(session: Session) -> list[Launch]:
-            launches: list[Launch] = []
-            current = load_workload(session, ask.workload.id)
-            attempts = load_attempts(session, ask.workload.id)
-            if current is None or not set(ask.indexes) <= set(needed(current, attempts, now).indexes):
-                return launches  # it changed while the plan was made
-            number = max((a.number for a in attempts), default=0) + 1
-            for index, placement in zip(ask.indexes, placements, strict=True):
-                attempt = Attempt(
-                    replica_id=f"{current.id}-{index}-{current.id[-4:]}", number=number,
-                    workload_id=current.id, index=index, node=placement.node,
-                    cpu_cores=current.spec.cpu_cores, memory_mib=current.spec.memory_mib,
-                    generation=current.generation, gpu_uuids=placement.gpu_uuids, placed_at_ms=now,
-                )  # fmt: skip
-                save_attempt(session, attempt)
-                message = f"{attempt.replica_id} goes to {placement.node}"
-                add_event(session, current.id, now, "Scheduled", message)
-                launches.append(Launch(current, attempt))
-            return launches
-
-        launches = await self._m.store.write(insert)
-        await self._m.crash.reach(CrashPoint.PLACED)
-        for launch in launches:
-            self._begin(launch)  # no look at the machine first: of a new attempt there is nothing to be seen
-        self.poke()
-
     # -- actions ------------------------------------------------------------
 
     async def _record(self, records: Sequence[Record | Change]) -> None:
@@ -229,7 +191,7 @@ class ReconcileLoop:
         def save(session: Session) -> None:
             for record in records:
                 if isinstance(record, Record):
-                    save_attempt(session, record.attempt)
+                    save_attempt(session, _as_told_since(session, record.attempt))
                     said, workload_id = record, record.attempt.workload_id
                 elif load_workload(session, record.before.id) == record.before:
                     save_workload(session, record.advance.workload)
@@ -248,7 +210,11 @@ class ReconcileLoop:
             case Launch(workload, attempt):
                 self._tasks.start(attempt.key, lambda: self._launch(workload, attempt))
             case Stop(attempt, seen, _):
-                self._tasks.start(attempt.key, lambda: self._stop(seen.handle))
+                self._tasks.start(attempt.key, lambda: self._stop(attempt, seen.handle))
+            case Pause(workload, attempt, seen):
+                self._tasks.start(attempt.key, lambda: self._drains.pause(workload, attempt, seen.handle))
+            case Resume(attempt, seen):
+                self._tasks.start(attempt.key, lambda: self._resume(attempt, seen.handle))
             case Remove(seen, attempt, _):
                 key = (seen.replica_id, seen.attempt)
                 self._tasks.start(key, lambda: self._remove(seen.handle, attempt))
@@ -260,8 +226,9 @@ class ReconcileLoop:
     async def _launch(self, workload: Workload, attempt: Attempt) -> None:
         m = self._m
         try:
-            spec = container_spec(m, workload, attempt)
-            await self._prepare(attempt.key, spec)
+            leased = await m.host_ports.lease(workload, m.clock.now_ms())
+            spec = container_spec(m, workload, attempt, leased)
+            await self._prepare(workload, attempt, spec)
             async with self._launches:
                 current = m.store.get_workload(workload.workspace, workload.id)
                 if current is None or not current.is_wanted:
@@ -275,19 +242,37 @@ class ReconcileLoop:
             self.reasons = [str(error)]
             await m.clock.sleep(RETRY_S)
         except DriverError as error:
-            await self._record([failed_launch(attempt, error, m.clock.now_ms())])
+            if isinstance(error, PortTaken) and may_move(workload, attempt.failures):
+                await m.host_ports.lease(workload, m.clock.now_ms(), taken=error.host_ports)
+                await self._record([moved_port(attempt, error, m.clock.now_ms())])
+                return
+            failed = failed_launch(attempt, error, m.clock.now_ms(), workload.spec.pull_secrets)
+            await self._record([failed])
 
-    async def _prepare(self, key: Key, spec: ContainerSpec) -> None:
-        self._pulling.add(key)
+    async def _prepare(self, workload: Workload, attempt: Attempt, spec: ContainerSpec) -> None:
+        self._pulling.add(attempt.key)
         try:
-            await self._m.driver.prepare(spec)
+            await self._m.driver.prepare(spec, lambda: self._pull_login(workload))
         finally:
-            self._pulling.discard(key)
+            self._pulling.discard(attempt.key)
+
+    async def _pull_login(self, workload: Workload) -> RegistryLogin | None:
+        """The image is pulled without a login that was removed meanwhile, and an event says so."""
+        found = self._m.pull_login(workload)
+        if found.unusable:
+            now = self._m.clock.now_ms()
+            await self._m.store.write(lambda s: _add_unusable(s, workload.id, found.unusable, now))
+        return found.login
 
     def _give_up_pulls(self, attempts: Sequence[Attempt]) -> None:
         """A registry may take for ever; a launch that is past its pull is left to end."""
         for key in self._pulling - {a.key for a in attempts if a.is_live}:
             self._tasks.cancel(key)
+
+    async def _turned(self) -> None:
+        """A probe's verdict: requests follow at once; what else follows the next pass finds out."""
+        await self._show_routes()
+        self.poke()
 
     async def _show_routes(self) -> None:
         """After what was recorded, and before anything is stopped. Bounded by the gateway's patience."""
@@ -295,18 +280,34 @@ class ReconcileLoop:
         tokens: dict[str, frozenset[str]] = {}
         for token in reads.tokens():
             tokens[token.workspace] = tokens.get(token.workspace, frozenset()) | {token.sha256}
-        pages = (reads.page(w, "endpoint", size=MOST_ENDPOINTS, archived=False) for w in tokens)
+        pages = (
+            reads.page(w, kind, size=MOST_ENDPOINTS, archived=False)
+            for w in tokens
+            for kind in ("endpoint", "pod")
+        )
         workloads = [f.workload for page in pages for f in page]
         by_id = reads.attempts([w.id for w in workloads]) if workloads else {}
         attempts = [a for mine in by_id.values() for a in mine]
-        routes = routes_of(workloads, attempts, self._addresses, tokens)
+        ingresses, rpm = self._m.store.read(ingresses_of), self._m.ingress_rpm
+        wakes = self._m.zero.wakes
+        routes = routes_of(workloads, attempts, self._addresses, tokens, wakes=wakes)
+        routes = with_hosts(routes, ingresses, tokens, rpm)
         if routes != self._routes:
             await self._tasks.join(ROUTES)
             self._routes = routes
+            self._m.traffic.shown(routes.values())
             self._tasks.start(ROUTES, lambda: self._m.show_routes(routes.values()))
             await self._tasks.join(ROUTES)
 
-    async def _stop(self, handle: Handle) -> None:
+    async def _resume(self, attempt: Attempt, handle: Handle) -> None:
+        await self._m.driver.resume(handle)
+        again = replace(attempt, is_paused=False)
+        message = f"{attempt.replica_id} goes on where it was paused"
+        await self._record([Record(again, "Resumed", message)])
+        await self._show_routes()  # somebody waits for it
+
+    async def _stop(self, attempt: Attempt, handle: Handle) -> None:
+        await self._drains.wait(attempt)
         await self._m.crash.reach(CrashPoint.STOP)
         await self._m.driver.stop(handle, grace_s=STOP_GRACE_S)
         await self._m.crash.reach(CrashPoint.STOPPED)
@@ -315,6 +316,9 @@ class ReconcileLoop:
         if attempt is not None:
             await self._pumps.finish(attempt.key, handle)
             await self._m.crash.reach(CrashPoint.SEALED)
+            (found,) = self._m.store.reads.by_ids([attempt.workload_id])
+            if not found.workload.spec.collects_logs:
+                self._m.logs.empty(attempt.key)
         await self._m.driver.remove(handle)
         await self._m.crash.reach(CrashPoint.REMOVED)
 
@@ -326,6 +330,7 @@ class ReconcileLoop:
             current = load_workload(session, workload.id)
             if current is not None and current == workload:
                 save_workload(session, replace(current, archived_at_ms=now))
+                release_host_ports(session, workload.id)
                 message = f"{why}; its spec and its logs are kept"
                 add_event(session, workload.id, now, "Archived", message)
 
@@ -354,7 +359,17 @@ class ReconcileLoop:
             self._groups.discard(group)
 
 
-def _add_refusals(session: Session, refusals: dict[str, Unplaced], now_ms: int) -> None:
-    for workload_id, refusal in refusals.items():
-        message = "; ".join(refusal.reasons)
-        add_event(session, workload_id, now_ms, "Unschedulable", message, type_="Warning")
+def _as_told_since(session: Session, attempt: Attempt) -> Attempt:
+    """What probes and people say of a live attempt is theirs to write, also since it was loaded."""
+    current = load_attempt(session, attempt.key) if attempt.is_live else None
+    if current is None:
+        return attempt
+    return replace(
+        attempt, readiness=current.readiness, liveness=current.liveness, is_approved=current.is_approved,
+        ready_at_ms=current.ready_at_ms or attempt.ready_at_ms,
+    )  # fmt: skip
+
+
+def _add_unusable(session: Session, workload_id: str, messages: Sequence[str], now_ms: int) -> None:
+    for message in messages:
+        add_event(session, workload_id, now_ms, NO_LOGIN, message, type_="Warning")

@@ -10,9 +10,11 @@ from ...runtime.clock import Clock
 from ...runtime.model import ContainerState, Observed
 from ...runtime.prober import Prober
 from ...runtime.probes import Probe, ProbeKind, ProbeState, begin, fold
+from ..domain.endpoints import is_ready
+from ..domain.rollouts import spec_of
 from ..domain.workload import Attempt, AttemptState, Workload
 from ..store.store import Store
-from ..store.writes import add_event, load_attempt, save_attempt
+from ..store.writes import add_event, load_attempt, load_workload, save_attempt
 from .tasks import KeyedTasks
 
 ProbeKey = tuple[str, int, ProbeKind]
@@ -43,7 +45,8 @@ class Probing:
             attempt = live.get((seen.replica_id, seen.attempt))
             if attempt is None or seen.state is not ContainerState.RUNNING:
                 continue
-            serving = workloads[attempt.workload_id].spec.serving
+            spec = spec_of(workloads[attempt.workload_id], attempt)
+            serving = spec.serving if spec is not None else None
             for probe in (serving.readiness, serving.liveness) if serving else ():
                 if probe is not None:
                     key = (*attempt.key, probe.kind)
@@ -88,6 +91,9 @@ class Probing:
                 if probe.kind is ProbeKind.READINESS
                 else replace(attempt, liveness=state)
             )
+            workload = load_workload(session, attempt.workload_id)
+            if attempt.ready_at_ms is None and workload is not None and is_ready(workload, changed):
+                changed = replace(changed, ready_at_ms=now)
             save_attempt(session, changed)
             reason = "Ready" if state.is_passing and probe.kind is ProbeKind.READINESS else "Unhealthy"
             message = f"{attempt.replica_id}: {probe.kind.value} probe: {told}"

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...runtime.model import ContainerState, Observed
+from ..domain.endpoints import UNHEALTHY, is_asleep, is_ready
 from ..domain.lifecycle import advance, expires_at_ms, unwanted
+from ..domain.rollouts import as_started
 from ..domain.runs import Advance
 from ..domain.workload import Attempt, AttemptState, Workload
 
@@ -35,6 +37,21 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Its endpoint has no traffic; it takes no requests any more."""
+
+    workload: Workload
+    attempt: Attempt
+    seen: Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    attempt: Attempt
+    seen: Observed
+
+
+@dataclass(frozen=True, slots=True)
 class Remove:
     """A container that nobody wants any more; `attempt` None: it is in no row of ours."""
 
@@ -57,7 +74,7 @@ class Archive:
     why: str
 
 
-Action = Launch | Record | Stop | Remove | Change | Archive
+Action = Launch | Record | Stop | Pause | Resume | Remove | Change | Archive
 
 
 def diff(
@@ -91,12 +108,16 @@ def _of_workload(
     actions: list[Action] = []
     is_busy = False
     whys = unwanted(workload, attempts)
+    if workload.spec.serving is not None and (gone := {a.key for a in attempts if _is_gone(a, seen)}):
+        # What has just ended keeps nothing up, so nothing else may go in its favour.
+        rest = unwanted(workload, [a for a in attempts if a.key not in gone])
+        whys = {key: why for key, why in whys.items() if key in gone} | rest
     for attempt in attempts:
         container = seen.pop(attempt.key, None)
         is_busy |= container is not None or attempt.is_live
         if attempt.is_live:
             actions.extend(_live(workload, attempt, container, whys.get(attempt.key, ""), now_ms))
-        elif container is not None and container.state is ContainerState.RUNNING:
+        elif container is not None and container.state in (ContainerState.RUNNING, ContainerState.PAUSED):
             actions.append(Stop(attempt, container, "its attempt has ended"))
         elif container is not None:
             actions.append(Remove(container, attempt, "its attempt has ended"))
@@ -107,6 +128,13 @@ def _of_workload(
     elif (step := advance(workload, attempts, now_ms)) is not None:
         actions.append(Change(workload, step))
     return actions
+
+
+def _is_gone(attempt: Attempt, seen: Mapping[tuple[str, int], Observed]) -> bool:
+    """It ran, and does no more; the store does not know yet."""
+    container = seen.get(attempt.key)
+    ran = attempt.state is AttemptState.RUNNING
+    return ran and (container is None or container.state is ContainerState.EXITED)
 
 
 def _live(
@@ -121,6 +149,9 @@ def _live(
                 finished_at_ms=now_ms,
             )  # fmt: skip
             return [Record(over, "Stopped", over.message)]
+        if workload.spec.serving is not None and attempt.draining_at_ms is None:
+            drains = replace(attempt, draining_at_ms=now_ms, draining_why=unwanted)
+            return [Record(drains, "Draining", f"{attempt.replica_id} takes no new requests: {unwanted}")]
         return [Stop(attempt, seen, unwanted)]
     if seen is None and attempt.state is AttemptState.RUNNING:
         gone = replace(
@@ -129,9 +160,11 @@ def _live(
         )  # fmt: skip
         return [Record(gone, gone.reason, gone.message, is_warning=True)]
     if seen is None or seen.state is ContainerState.CREATED:
-        return [Launch(workload, attempt)] if now_ms >= attempt.next_try_ms else []
+        return [Launch(as_started(workload, attempt), attempt)] if now_ms >= attempt.next_try_ms else []
     if attempt.state is AttemptState.PLACED:
         running = replace(attempt, state=AttemptState.RUNNING, started_at_ms=seen.started_at_ms or now_ms)
+        if workload.spec.serving is not None and is_ready(workload, running):
+            running = replace(running, ready_at_ms=now_ms)
         published = "".join(
             f"; port {p.container_port} is {p.host_port} of the host" for p in seen.ports if p.host_port
         )
@@ -140,6 +173,22 @@ def _live(
     if attempt.is_unseen:
         again = replace(attempt, is_unseen=False)
         return [Record(again, "SeenAgain", f"container {seen.handle.name} is still running")]
+    return [] if workload.spec.serving is None else _asleep_or_awake(workload, attempt, seen)
+
+
+def _asleep_or_awake(workload: Workload, attempt: Attempt, seen: Observed) -> list[Action]:
+    """At a warm zero containers are paused, once they take no requests; after it they go on."""
+    is_paused = seen.state is ContainerState.PAUSED
+    if is_asleep(workload):
+        if attempt.is_paused:
+            return [] if is_paused else [Pause(workload, attempt, seen)]
+        message = f"{attempt.replica_id} has no traffic, and keeps what it has"
+        return [Record(replace(attempt, is_paused=True), "Pausing", message)]
+    if is_paused:
+        return [Resume(attempt, seen)]
+    if attempt.is_paused:
+        again = replace(attempt, is_paused=False)
+        return [Record(again, "Resumed", f"{attempt.replica_id} goes on where it was paused")]
     return []
 
 
@@ -156,7 +205,9 @@ def unseen(attempts: Iterable[Attempt], why: str) -> list[Record]:
 def _ended(attempt: Attempt, seen: Observed, unwanted: str, now_ms: int) -> Record:
     code = seen.exit_code
     if unwanted:
-        reason, message = "Stopped", f"ended with exit code {code}: {unwanted}"
+        # A crash to whoever counts them: it did not end because somebody wanted fewer.
+        reason = "Unhealthy" if unwanted == UNHEALTHY else "Stopped"
+        message = f"ended with exit code {code}: {unwanted}"
     elif seen.oom_killed:
         reason, message = "OOMKilled", f"went over its memory limit of {attempt.memory_mib} MiB"
     elif code == 0:
@@ -172,4 +223,4 @@ def _ended(attempt: Attempt, seen: Observed, unwanted: str, now_ms: int) -> Reco
         started_at_ms=seen.started_at_ms or attempt.started_at_ms,
         finished_at_ms=seen.finished_at_ms or now_ms,
     )  # fmt: skip
-    return Record(over, reason, message, is_warning=reason in ("Error", "OOMKilled"))
+    return Record(over, reason, message, is_warning=reason in ("Error", "OOMKilled", "Unhealthy"))

@@ -93,6 +93,10 @@ class LogFiles:
         self._draft(key).replace(self.path(key))
         self._wake(key)
 
+    def empty(self, key: Key) -> None:
+        """Of a sealed file nothing is kept but that it was there: who follows it comes to its end."""
+        os.truncate(self.path(key), 0)
+
     # -- following ----------------------------------------------------------
 
     def _wake(self, key: Key) -> None:
