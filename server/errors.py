@@ -20,6 +20,12 @@ class Unauthorized(HomeportError):
     code, status = "unauthorized", 401
 
 
+class Forbidden(HomeportError):
+    """The token is good, but not for this."""
+
+    code, status = "forbidden", 403
+
+
 class Conflict(HomeportError):
     code, status = "conflict", 409
 
@@ -42,6 +48,18 @@ class NotImplementedYet(HomeportError):
     def __init__(self, what: str) -> None:
         super().__init__(f"Homeport does not serve {what} yet; /homeport/coverage lists what it does")
         self.what = what
+
+
+class TooMany(HomeportError):
+    """As many are under way as there may be; it may be tried again."""
+
+    code, status = "too_many", 429
+
+
+class RuntimeSilent(HomeportError):
+    """The runtime does not answer; it may be tried again."""
+
+    code, status = "runtime_unavailable", 503
 
 
 class StoreUnavailable(HomeportError):

@@ -27,6 +27,14 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[World]:
         yield made
 
 
+@pytest.fixture(params=RUNTIMES)
+def legacy_home(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[World]:
+    """Its workspace does not announce the new families, so that every client uses `/deployments`."""
+    with world(tmp_path, request.param) as made:
+        made.start(HOMEPORT_LEPTON_NEW_DEPLOYMENT_API="false")
+        yield made
+
+
 @pytest.fixture
 def process_home(tmp_path: Path) -> Generator[World]:
     """For what no runtime can change."""

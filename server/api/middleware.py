@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 16 * 2**20
+SERVED = ("http", "websocket")
 
 
 class CleanPath:
@@ -18,7 +19,7 @@ class CleanPath:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] in SERVED:
             path = scope["path"]
             if path.endswith("/") or "//" in path:
                 path = re.sub("/{2,}", "/", path).rstrip("/") or "/"
@@ -57,7 +58,7 @@ class GuardBrowsers:
     """
     A request without a valid bearer token must name a host of ours in Host, and in
     Origin where it has one: that stops web pages from reaching a server on loopback
-    (DNS rebinding, cross-site posts). With a token neither is looked at, since
+    (DNS rebinding, cross-site posts and WebSockets). With a token neither is looked at, since
     leptonai sends origins of its user's choice.
     """
 
@@ -65,7 +66,7 @@ class GuardBrowsers:
         self._app, self._hosts, self._is_token = app, hosts, is_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (refusal := self._refusal(scope)) is not None:
+        if scope["type"] in SERVED and (refusal := self._refusal(scope)) is not None:
             return await _refuse(403, "forbidden", refusal)(scope, receive, send)
         await self._app(scope, receive, send)
 

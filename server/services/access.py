@@ -11,11 +11,13 @@ from pathlib import Path
 from sqlmodel import Session
 
 from ...runtime.clock import Clock
+from ..domain.workload import Workload
 from ..errors import NotFound, Unauthorized
-from ..store.reads import Token
+from ..store.reads import Found, Token
 from ..store.store import Store
 from ..store.tables import TokenRow
 
+ADMIN = "admin@homeport.local"  # who holds the first token
 TEN_YEARS_MS = 3650 * 24 * 3600 * 1000
 
 
@@ -25,9 +27,24 @@ class Caller:
     owner: str
     sha256: str
 
+    @property
+    def is_admin(self) -> bool:
+        return self.owner == ADMIN
+
+    def may_see(self, found: Found) -> bool:
+        """A private one is its owner's and the admins' only. For an admin nothing has to be read."""
+        return self.is_admin or self.is_shown(found.workload)
+
+    def is_shown(self, workload: Workload) -> bool:
+        return not workload.spec.is_private or self.owner == workload.owner
+
 
 def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def new_token() -> str:
+    return secrets.token_urlsafe(32)
 
 
 def get_caller(store: Store, clock: Clock, token: str) -> Caller | None:
@@ -62,10 +79,10 @@ async def ensure_token(store: Store, clock: Clock, credentials: Path, workspace:
             return known
     except (OSError, ValueError, KeyError):
         pass  # first start, or the file was removed or damaged: a new token replaces it
-    token = secrets.token_urlsafe(32)
+    token = new_token()
     row = TokenRow(
         sha256=hash_token(token), workspace=workspace, prefix=token[:3], suffix=token[-3:],
-        owner="admin@homeport.local", expires_at_ms=clock.now_ms() + TEN_YEARS_MS,
+        owner=ADMIN, expires_at_ms=clock.now_ms() + TEN_YEARS_MS,
     )  # fmt: skip
 
     def insert(session: Session) -> None:

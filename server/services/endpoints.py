@@ -5,17 +5,21 @@ from dataclasses import replace
 
 from sqlmodel import Session
 
-from ..domain.endpoints import serving_of
+from ..domain.endpoints import is_asleep, is_ready, ready_of, serving_of
+from ..domain.rollouts import begun_anew
 from ..domain.workload import Attempt, Workload, WorkloadSpec
 from ..errors import Conflict, Invalid, NotFound
 from ..store.reads import Found
-from ..store.writes import add_event, load_attempt, save_attempt
+from ..store.writes import add_event, load_attempt, load_workload, save_attempt
+from .access import Caller
 from .context import Services
+from .ingresses import check_host_form
 from .workloads import create_workload, list_workloads, update_workload
 
-KIND = "endpoint"
+KIND, POD = "endpoint", "pod"
+BOTH = (KIND, POD)  # they share their names: the legacy API has one list of both
 # What of a spec can change while its containers run on.
-LIGHT = ("serving", "extras", "is_stopped", "priority")
+LIGHT = ("serving", "extras", "is_stopped", "priority", "collects_logs", "is_private", "spread")
 
 
 async def create_endpoint(
@@ -26,54 +30,88 @@ async def create_endpoint(
     owner: str,
     spec: WorkloadSpec,
     warnings: Sequence[tuple[str, str]],
+    kind: str = KIND,
 ) -> Workload:
+    check_host_form(services, workspace, name)
     return await create_workload(
-        services, workspace=workspace, name=name, kind=KIND, owner=owner, spec=spec, warnings=warnings,
-        is_sole=True,
+        services, workspace=workspace, name=name, kind=kind, owner=owner, spec=spec, warnings=warnings,
+        sole_among=BOTH,
     )  # fmt: skip
 
 
-def list_endpoints(services: Services, workspace: str) -> list[Found]:
-    return list_workloads(services, workspace, KIND, archived=False)
+def list_endpoints(services: Services, who: Caller, kinds: Sequence[str] = (KIND,)) -> list[Found]:
+    """Newest first."""
+    found = [
+        found
+        for kind in kinds
+        for found in list_workloads(services, who.workspace, kind, archived=False, viewer=who)
+    ]
+    return found if len(kinds) == 1 else sorted(found, key=lambda f: -f.workload.created_at_ms)
 
 
-def get_endpoint(services: Services, workspace: str, name: str) -> tuple[Found, list[Attempt]]:
+def get_endpoint(
+    services: Services, who: Caller, name: str, kinds: Sequence[str] = BOTH
+) -> tuple[Found, list[Attempt]]:
     """The newest of that name; one that is being deleted only while there is no other."""
-    named = list_workloads(
-        services, workspace, KIND, archived=False, name=name, accepts=lambda w: w.name == name
-    )
+    named = [
+        found
+        for kind in kinds
+        for found in list_workloads(
+            services,
+            who.workspace,
+            kind,
+            archived=False,
+            name=name,
+            accepts=lambda w: w.name == name,
+            viewer=who,
+        )
+    ]
     if not named:
-        raise NotFound(KIND, name)
+        raise NotFound(" or ".join(kinds), name)
     found = next((f for f in named if not f.workload.is_deleting), named[0])
     return found, services.store.attempts_of(found.workload.id)
 
 
-def changed(workload: Workload, attempts: Sequence[Attempt], spec: WorkloadSpec) -> Workload:
-    """The workload with that spec. Its replicas are replaced if what runs in them would differ."""
+def changed(workload: Workload, attempts: Sequence[Attempt], spec: WorkloadSpec, now_ms: int) -> Workload:
+    """
+    The workload with that spec. Its replicas are replaced if what runs in them would differ.
+    One that has gone to zero for want of traffic is started by the spec it has, and by
+    another number of replicas.
+    """
     same = {name: getattr(workload.spec, name) for name in LIGHT}
     if spec == workload.spec:
-        return workload
+        return _awake(workload) if is_asleep(workload) else workload
     was_stopped, before = workload.spec.is_stopped, replace(spec, **same)
     is_heavy = before != workload.spec or _probes(spec) != _probes(workload.spec)
     version = (workload.major + 1, 0) if is_heavy else (workload.major, workload.minor + 1)
-    after = replace(workload, spec=spec, major=version[0], minor=version[1])
-    return _begun_anew(after, attempts) if is_heavy or (was_stopped and not spec.is_stopped) else after
+    after = replace(workload, major=version[0], minor=version[1])
+    if was_stopped and not spec.is_stopped:
+        return replace(begun_anew(after, spec, attempts, (), now_ms), decided_replicas=None, is_waking=False)
+    if is_heavy:
+        after = begun_anew(after, spec, attempts, ready_of(workload, attempts), now_ms)
+    after = replace(after, spec=spec)
+    if serving_of(after).scaling is None:
+        after = replace(after, decided_replicas=None)
+    is_other_number = serving_of(after).replicas != serving_of(workload).replicas
+    return _awake(after) if is_asleep(after) and is_other_number else after
 
 
 def _probes(spec: WorkloadSpec) -> object:
     return spec.serving and (spec.serving.readiness, spec.serving.liveness, spec.serving.port)
 
 
-def _begun_anew(workload: Workload, attempts: Sequence[Attempt]) -> Workload:
-    return replace(workload, first_attempt=max((a.number for a in attempts), default=0) + 1)
+def _awake(workload: Workload) -> Workload:
+    """Requests wait for it, as after a wake by one of them."""
+    return replace(workload, decided_replicas=None, is_waking=True)
 
 
 async def change_endpoint(
     services: Services,
-    workspace: str,
+    who: Caller,
     name: str,
     make: Callable[[WorkloadSpec], WorkloadSpec],
     *,
+    kinds: Sequence[str] = BOTH,
     is_dry_run: bool = False,
 ) -> Workload:
     """
@@ -84,9 +122,9 @@ async def change_endpoint(
         Invalid: nothing would change.
         Conflict: somebody else changed it at the same time.
     """
-    found, attempts = get_endpoint(services, workspace, name)
-    before, after = found.workload.spec, make(found.workload.spec)
-    planned = changed(found.workload, attempts, after)
+    found, attempts = get_endpoint(services, who, name, kinds)
+    before, after, now = found.workload.spec, make(found.workload.spec), services.clock.now_ms()
+    planned = changed(found.workload, attempts, after, now)
     if planned == found.workload:
         raise Invalid("spec", "no valid field to update")  # the clients look for these words
     if is_dry_run:
@@ -95,14 +133,14 @@ async def change_endpoint(
     def change(workload: Workload, attempts: list[Attempt]) -> tuple[Workload, str]:
         if workload.spec != before:
             raise Conflict(f"{KIND} {name} was changed at the same time; look at it and try again")
-        return changed(workload, attempts, after), "UpdateRequested"
+        return changed(workload, attempts, after, now), "UpdateRequested"
 
-    return await update_workload(services, workspace, found.workload.id, change)
+    return await update_workload(services, who, found.workload.id, change)
 
 
-async def approve_replicas(services: Services, workspace: str, name: str, replica: str | None) -> list[str]:
+async def approve_replicas(services: Services, who: Caller, name: str, replica: str | None) -> list[str]:
     """Lets one replica take requests, or all that run now. Their ids."""
-    found, attempts = get_endpoint(services, workspace, name)
+    found, attempts = get_endpoint(services, who, name)
     chosen = [a for a in attempts if a.is_live and replica in (None, a.replica_id)]
     if not chosen and replica is not None:
         raise NotFound("replica that runs", replica)
@@ -111,22 +149,30 @@ async def approve_replicas(services: Services, workspace: str, name: str, replic
         for key in [a.key for a in chosen]:
             attempt = load_attempt(session, key)
             if attempt is not None and attempt.is_live:
-                save_attempt(session, replace(attempt, is_approved=True))
+                approved, now = replace(attempt, is_approved=True), services.clock.now_ms()
+                workload = load_workload(session, attempt.workload_id)
+                if approved.ready_at_ms is None and workload is not None and is_ready(workload, approved):
+                    approved = replace(approved, ready_at_ms=now)
+                save_attempt(session, approved)
                 message = f"{attempt.replica_id} may take requests"
-                add_event(session, found.id, services.clock.now_ms(), "Approved", message)
+                add_event(session, found.id, now, "Approved", message)
 
     await services.store.write(approve)
     services.poke()
     return [a.replica_id for a in chosen]
 
 
-async def restart_endpoint(services: Services, workspace: str, name: str) -> Workload:
-    found, _ = get_endpoint(services, workspace, name)
+async def restart_endpoint(
+    services: Services, who: Caller, name: str, kinds: Sequence[str] = BOTH
+) -> Workload:
+    found, _ = get_endpoint(services, who, name, kinds)
     if not serving_of(found.workload).replicas:
-        raise Invalid("spec.resource_requirement.min_replicas", f"{KIND} {name} is stopped; raise it first")
+        raise Invalid("spec.resource_requirement.min_replicas", f"{name} is stopped; raise it first")
 
     def change(workload: Workload, attempts: list[Attempt]) -> tuple[Workload, str]:
-        again = replace(workload, major=workload.major + 1, minor=0)
-        return _begun_anew(again, attempts), "RestartRequested"
+        again = _awake(workload) if is_asleep(workload) else workload
+        again = replace(again, major=workload.major + 1, minor=0)
+        ready, now = ready_of(workload, attempts), services.clock.now_ms()
+        return begun_anew(again, workload.spec, attempts, ready, now), "RestartRequested"
 
-    return await update_workload(services, workspace, found.workload.id, change)
+    return await update_workload(services, who, found.workload.id, change)

@@ -14,9 +14,11 @@ from ..store.reads import Found
 from ..store.tables import EventRow
 from ..store.writes import add_event, load_attempts, load_named, load_workload, save_workload
 from . import reservations
+from .access import Caller
 from .context import Services
 
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+Filter = Callable[[Workload], bool]
 CHUNK = 500  # rows read at a time where a filter is not one of the store's
 
 
@@ -42,14 +44,14 @@ async def create_workload(
     owner: str,
     spec: WorkloadSpec,
     warnings: Sequence[tuple[str, str]] = (),
-    is_sole: bool = False,
+    sole_among: Sequence[str] = (),
 ) -> Workload:
     """
     Durable when it returns; the id is the name and four more characters.
 
     Args:
         warnings: reason and message of events that tell what of the request has no effect.
-        is_sole: its name is its own, among those of its kind that are not being deleted.
+        sole_among: kinds among which its name is its own, apart from those that are being deleted.
     """
     known = {n.id for n in services.nodes}
     if unknown := [n for n in spec.nodes if n not in known]:
@@ -64,8 +66,9 @@ async def create_workload(
         )
 
     def insert(session: Session) -> Workload:
-        if is_sole and load_named(session, workspace, kind, name) is not None:
-            raise Conflict(f"{kind} {name} is there already; remove it first, or choose another name")
+        for other in sole_among:
+            if load_named(session, workspace, other, name) is not None:
+                raise Conflict(f"{other} {name} is there already; remove it first, or choose another name")
         workload_id = new_id(name)
         while load_workload(session, workload_id) is not None:
             workload_id = new_id(name)
@@ -85,9 +88,10 @@ async def create_workload(
     return workload
 
 
-def get_workload(services: Services, workspace: str, workload_id: str) -> tuple[Found, list[Attempt]]:
-    found = services.store.reads.get(workspace, workload_id)
-    if found is None:
+def get_workload(services: Services, who: Caller, workload_id: str) -> tuple[Found, list[Attempt]]:
+    """What the caller may not see is not there, in the same words."""
+    found = services.store.reads.get(who.workspace, workload_id)
+    if found is None or not who.may_see(found):
         raise NotFound("job", workload_id)
     return found, services.store.attempts_of(workload_id)
 
@@ -100,12 +104,20 @@ def list_workloads(
     archived: bool | None,
     phases: Sequence[Phase] | None = None,
     name: str = "",
-    accepts: Callable[[Workload], bool] | None = None,
+    accepts: Filter | None = None,
     before: int | None = None,
     size: int | None = None,
+    viewer: Caller | None = None,
 ) -> list[Found]:
-    """Newest first, those before the row `before`, at most `size`; `accepts` filters further."""
+    """
+    Newest first, those before the row `before`, at most `size`; `accepts` filters further.
+
+    Args:
+        viewer: only what they may see; None is Homeport itself.
+    """
     chosen: list[Found] = []
+    if viewer is not None and not viewer.is_admin:
+        accepts = _both(viewer.is_shown, accepts)
     while size is None or len(chosen) < size:
         rows = services.store.reads.page(
             workspace, kind, size=size or CHUNK, before=before, archived=archived, phases=phases, name=name
@@ -117,27 +129,31 @@ def list_workloads(
     return chosen[:size]
 
 
-def find_workload(services: Services, workspace: str, name_or_id: str) -> Found:
+def _both(one: Filter, other: Filter | None) -> Filter:
+    return one if other is None else lambda workload: one(workload) and other(workload)
+
+
+def find_workload(services: Services, who: Caller, name_or_id: str) -> Found:
     """By its id, else the newest of that name."""
     reads = services.store.reads
-    if (found := reads.get(workspace, name_or_id)) is not None:
+    if (found := reads.get(who.workspace, name_or_id)) is not None and who.may_see(found):
         return found
-    for kind in reads.counts(workspace):
+    for kind in reads.counts(who.workspace):
         named = list_workloads(
-            services, workspace, kind, archived=None, name=name_or_id,
-            accepts=lambda w: w.name == name_or_id, size=1,
+            services, who.workspace, kind, archived=None, name=name_or_id,
+            accepts=lambda w: w.name == name_or_id, size=1, viewer=who,
         )  # fmt: skip
         if named:
             return named[0]
     raise NotFound("workload", name_or_id)
 
 
-def list_events(services: Services, workspace: str, workload_id: str) -> Sequence[EventRow]:
-    get_workload(services, workspace, workload_id)
+def list_events(services: Services, who: Caller, workload_id: str) -> Sequence[EventRow]:
+    get_workload(services, who, workload_id)
     return services.store.events_of(workload_id)
 
 
-async def set_stopped(services: Services, workspace: str, workload_id: str, *, stopped: bool) -> Workload:
+async def set_stopped(services: Services, who: Caller, workload_id: str, *, stopped: bool) -> Workload:
     """Stopping is a wish: the phase says Stopping until the container has ended. Starting runs it anew."""
 
     def change(workload: Workload, attempts: list[Attempt]) -> tuple[Workload, str]:
@@ -152,23 +168,23 @@ async def set_stopped(services: Services, workspace: str, workload_id: str, *, s
         spec = replace(workload.spec, is_stopped=False)
         return replace(again, spec=spec, runs_failed=0), "StartRequested"
 
-    return await update_workload(services, workspace, workload_id, change)
+    return await update_workload(services, who, workload_id, change)
 
 
-async def delete_workload(services: Services, workspace: str, workload_id: str) -> None:
+async def delete_workload(services: Services, who: Caller, workload_id: str) -> None:
     """What it has on the machine is ended, then it moves to the archive with its log."""
     await update_workload(
-        services, workspace, workload_id, lambda w, _a: (replace(w, is_deleting=True), "DeleteRequested")
+        services, who, workload_id, lambda w, _a: (replace(w, is_deleting=True), "DeleteRequested")
     )
 
 
 async def update_workload(
     services: Services,
-    workspace: str,
+    who: Caller,
     workload_id: str,
     change: Callable[[Workload, list[Attempt]], tuple[Workload, str]],
 ) -> Workload:
-    get_workload(services, workspace, workload_id)
+    get_workload(services, who, workload_id)
 
     def apply(session: Session) -> Workload:
         workload, attempts = load_workload(session, workload_id), load_attempts(session, workload_id)

@@ -136,6 +136,8 @@ def test_change_replaces_replicas_only_where_it_must(
         done = await api.client.patch(f"{PATH}/e", json={"spec": patch})
         assert done.json()["metadata"]["semantic_version"] == version
         if is_replaced:
+            await api.at.until("both", lambda: sum(bool(a.started_at_ms) for a in live(api, "e")) == 2)
+            api.at.clock.advance(5)
             await api.at.until("a new one", lambda: before[0] not in [a.key for a in live(api, "e")])
         else:
             api.at.clock.advance(60)
@@ -202,8 +204,13 @@ def test_endpoint_without_room_says_why(play: Any) -> None:
     [
         ({"container": {"command": ["x"]}}, 400, "spec.container.image"),
         ({"resource_requirement": {}}, 400, "resource_shape"),
-        ({"auto_scaler": {"target_gpu_utilization_percentage": 50}}, 501, "auto_scaler"),
-        ({"is_pod": True}, 501, "is_pod"),
+        ({"auto_scaler": {"target_gpu_utilization_percentage": 101}}, 422, "target_gpu_utilization"),
+        (
+            {"auto_scaler": {"target_gpu_utilization_percentage": 50, "target_throughput": {"qpm": 6}}},
+            400,
+            "spec.auto_scaler",
+        ),
+        ({"load_balance_config": {"maglev": {}, "least_request": {}}}, 400, "load_balance_config"),
         ({"auth_config": {"ip_allowlist": ["nowhere"]}}, 400, "ip_allowlist[0]"),
         ({"api_tokens": [{"value": "t"}], "allow_unauthenticated_access": True}, 400, "allow_unauth"),
         ({"ingress_timeout_seconds": 1}, 422, "ingress_timeout_seconds"),

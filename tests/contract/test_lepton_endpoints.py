@@ -1,10 +1,12 @@
 """Endpoints from the real clients: created, ready, changed, stopped, removed; on containers and processes."""
 
+import re
 import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,7 +60,7 @@ def test_endpoint_from_the_command_line_is_ready_and_goes(home: World) -> None:
         "endpoint", "create", "-n", "web", "--resource-shape", "cpu.small", "--container-image", home.image,
         "--container-port", port, "--container-command", f"exec busybox httpd -f -p {port} -h /tmp",
     )  # fmt: skip
-    eventually("Ready", lambda: "1 out of 1 replicas ready" in home.lep("endpoint", "status", "-n", "web"))
+    eventually("Ready", lambda: re.search(r"State: .*Ready", home.lep("endpoint", "status", "-n", "web")))
     assert "Ready" in home.lep("endpoint", "list")
     assert "Started" in home.lep("endpoint", "events", "-n", "web")
     home.lep("endpoint", "stop", "-n", "web")
@@ -67,30 +69,30 @@ def test_endpoint_from_the_command_line_is_ready_and_goes(home: World) -> None:
     assert "web" not in home.lep("endpoint", "list")
 
 
-def test_endpoint_that_never_listens_is_not_ready_and_says_so(home: World, sdk: Sdk) -> None:
-    create(home, sdk, "deaf", free_port(), "echo alive; sleep 600")
+def test_endpoint_that_never_listens_is_not_ready_and_says_so(legacy_home: World, sdk: Sdk) -> None:
+    create(legacy_home, sdk, "deaf", free_port(), "echo alive; sleep 600")
     readiness = "result = client.deployment.get_readiness(name)"
 
     def message() -> str:
-        return str(sdk.run(home, readiness, name="deaf"))
+        return str(sdk.run(legacy_home, readiness, name="deaf"))
 
     eventually("the reason", lambda: "does not accept connections" in message())
-    assert state(home, sdk, "deaf") == "Starting"
-    replica = sdk.run(home, "result = client.deployment.get_replicas(name)", name="deaf")[0]["id"]
+    assert state(legacy_home, sdk, "deaf") == "Starting"
+    replica = sdk.run(legacy_home, "result = client.deployment.get_replicas(name)", name="deaf")[0]["id"]
     log = "result = next(iter(client.deployment.get_log(name, replica)))"
-    assert "alive" in sdk.run(home, log, name="deaf", replica=replica)
+    assert "alive" in sdk.run(legacy_home, log, name="deaf", replica=replica)
 
 
-def test_crash_is_told_with_its_exit_code_and_tried_again(home: World, sdk: Sdk) -> None:
-    create(home, sdk, "crash", free_port(), "exit 7")
+def test_crash_is_told_with_its_exit_code_and_tried_again(legacy_home: World, sdk: Sdk) -> None:
+    create(legacy_home, sdk, "crash", free_port(), "exit 7")
     terminations = "result = client.deployment.get_termination(name)"
 
     def codes() -> list[int]:
-        told = sdk.run(home, terminations, name="crash")
+        told = sdk.run(legacy_home, terminations, name="crash")
         return [end["exit_code"] for ends in told.values() for end in ends]
 
     eventually("two ends", lambda: codes() == [7, 7])
-    assert state(home, sdk, "crash") in ("Not Ready", "Starting")
+    assert state(legacy_home, sdk, "crash") in ("Not Ready", "Starting")
 
 
 def ask(home: World, sdk: Sdk, name: str, token: str = "") -> tuple[int, bytes]:
@@ -132,18 +134,18 @@ def test_requests_go_on_while_the_server_is_killed_and_back(home: World, sdk: Sd
             assert answer.read() == b"hello from steady\n"
 
 
-def test_replica_takes_requests_after_its_approval(home: World, sdk: Sdk) -> None:
+def test_replica_takes_requests_after_its_approval(legacy_home: World, sdk: Sdk) -> None:
     port = free_port()
     health = {"readiness": {"require_approval": True}}
-    create(home, sdk, "held", port, serve(port), health=health)
+    create(legacy_home, sdk, "held", port, serve(port), health=health)
     readiness = "result = client.deployment.get_readiness(name)"
     waits = "RequireReadinessApproval"
-    eventually("it waits", lambda: waits in str(sdk.run(home, readiness, name="held")))
-    assert ask(home, sdk, "held")[0] == 503
-    argv = [sys.executable, "-m", "homeport", "approve", "--data-dir", str(home.data_dir), "held"]
+    eventually("it waits", lambda: waits in str(sdk.run(legacy_home, readiness, name="held")))
+    assert ask(legacy_home, sdk, "held")[0] == 503
+    argv = [sys.executable, "-m", "homeport", "approve", "--data-dir", str(legacy_home.data_dir), "held"]
     subprocess.run(argv, check=True, timeout=30)
-    eventually("Ready", lambda: state(home, sdk, "held") == "Ready")
-    assert ask(home, sdk, "held") == (200, b"hello from held\n")
+    eventually("Ready", lambda: state(legacy_home, sdk, "held") == "Ready")
+    assert ask(legacy_home, sdk, "held") == (200, b"hello from held\n")
 
 
 def test_changed_environment_replaces_the_replica(home: World, sdk: Sdk) -> None:
@@ -180,3 +182,40 @@ def test_ready_endpoint_is_adopted_with_its_verdict(home: World, sdk: Sdk) -> No
     home.start()
     assert state(home, sdk, "stays") == "Ready"
     assert home.containers() == before
+
+
+def test_log_of_an_endpoint_is_followed_live(home: World, sdk: Sdk) -> None:
+    create(home, sdk, "talks", free_port(), "echo alive; sleep 600")
+    replicas = "result = client.deployment.get_replicas(name)"
+    eventually("a replica", lambda: sdk.run(home, replicas, name="talks"))
+    replica = sdk.run(home, replicas, name="talks")[0]["id"]
+    log = "result = next(iter(client.deployment.get_log(name, replica)))"
+    assert "alive" in sdk.run(home, log, name="talks", replica=replica)
+
+
+def test_log_of_an_endpoint_is_kept_for_lep_log_get(home: World, sdk: Sdk, tmp_path: Path) -> None:
+    home.login()
+    port = free_port()
+    create(home, sdk, "said", port, f"echo first; echo second; {serve(port)}")
+    eventually("Ready", lambda: state(home, sdk, "said") == "Ready")
+    path = tmp_path / "log.txt"
+
+    def lines() -> list[str]:
+        home.lep("log", "get", "--endpoint", "said", "--without-timestamp", "--path", str(path))
+        return path.read_text().splitlines()
+
+    eventually("its lines", lambda: lines()[:2] == ["first", "second"])
+
+
+def test_log_that_is_not_collected_can_only_be_followed(home: World, sdk: Sdk) -> None:
+    create(home, sdk, "quiet", free_port(), "echo alive; sleep 600", log={"enable_collection": False})
+    replicas = "result = client.deployment.get_replicas(name)"
+    eventually("a replica", lambda: sdk.run(home, replicas, name="quiet"))
+    replica = sdk.run(home, replicas, name="quiet")[0]["id"]
+    log = "result = next(iter(client.deployment.get_log(name, replica)))"
+    assert "alive" in sdk.run(home, log, name="quiet", replica=replica)
+    history = "result = client.log.get_log(name_or_deployment=name, start=1, end=2**62)"
+    assert sdk.run(home, history, name="quiet")["data"]["result"] == []
+    sdk.run(home, "client.deployment.stop(name)", name="quiet")
+    eventually("stopped", lambda: home.containers() == [])
+    eventually("forgotten", lambda: b"alive" not in b"".join(files_below(home.data_dir / "logs").values()))

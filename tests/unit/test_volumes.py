@@ -301,7 +301,7 @@ def test_volume_that_a_workload_mounts_is_not_deleted(services: Services) -> Non
     made = run(create_workload(services, workspace="local", name="busy", kind="job", owner="o", spec=spec))
     with pytest.raises(Conflict, match=f"job {made.id}"):
         run(delete_volume(services, "default", "own"))
-    run(set_stopped(services, "local", made.id, stopped=True))
+    run(set_stopped(services, Caller("local", "o", ""), made.id, stopped=True))
     run(delete_volume(services, "default", "own"))
 
 

@@ -110,19 +110,23 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("jobs", "GET", "/jobs/{id}/replicas/{replica}/log", "test_job_runs_to_completed_with_its_log"),
     Operation("logs", "GET", "/logs", "test_history_is_cut_by_time_text_limit_and_direction"),
     Operation("logs", "GET", "/logs/timeseries", "test_time_series_counts_lines"),
-    Operation("deployments", "GET", "/deployments", "test_endpoint_from_the_command_line_is_ready_and_goes"),
-    Operation("deployments", "POST", "/deployments", "test_endpoint_from_the_command_line_is_ready_and_goes"),
+    Operation("deployments", "GET", "/deployments", "test_endpoint_of_an_older_client_is_the_newer_ones_too"),
+    Operation("deployments", "POST", "/deployments", "test_older_client_leads_an_endpoint_through_its_life"),
     Operation(
-        "deployments", "GET", "/deployments/{name}", "test_requests_reach_the_replica_with_a_token_only"
+        "deployments", "GET", "/deployments/{name}", "test_older_client_leads_an_endpoint_through_its_life"
     ),
-    Operation("deployments", "PATCH", "/deployments/{name}", "test_changed_environment_replaces_the_replica"),
+    Operation(
+        "deployments", "PATCH", "/deployments/{name}", "test_older_client_leads_an_endpoint_through_its_life"
+    ),
+    Operation(
+        "deployments", "DELETE", "/deployments/{name}", "test_older_client_leads_an_endpoint_through_its_life"
+    ),
     Operation(
         "deployments",
-        "DELETE",
-        "/deployments/{name}",
-        "test_endpoint_from_the_command_line_is_ready_and_goes",
+        "PUT",
+        "/deployments/{name}/restart",
+        "test_older_client_leads_an_endpoint_through_its_life",
     ),
-    Operation("deployments", "PUT", "/deployments/{name}/restart", "test_restart_replaces_the_replica"),
     Operation(
         "deployments",
         "GET",
@@ -139,46 +143,114 @@ OPERATIONS: tuple[Operation, ...] = (
         "deployments",
         "GET",
         "/deployments/{name}/replicas",
-        "test_endpoint_that_never_listens_is_not_ready_and_says_so",
+        "test_older_client_leads_an_endpoint_through_its_life",
     ),
     Operation(
         "deployments",
         "GET",
         "/deployments/{name}/replicas/{replica}/log",
-        "test_endpoint_that_never_listens_is_not_ready_and_says_so",
+        "test_older_client_leads_an_endpoint_through_its_life",
     ),
     Operation(
         "deployments",
         "GET",
         "/deployments/{name}/events",
+        "test_older_client_leads_an_endpoint_through_its_life",
+    ),
+    Operation(
+        "deployments",
+        "GET",
+        "/deployments/{name}/monitoring/FastAPIQPS",
+        "test_traffic_is_told_by_path_to_each_client_that_asks",
+    ),
+    Operation(
+        "deployments",
+        "GET",
+        "/deployments/{name}/monitoring/FastAPIQPSByPath",
+        "test_traffic_is_told_by_path_to_each_client_that_asks",
+    ),
+    Operation(
+        "deployments",
+        "GET",
+        "/deployments/{name}/monitoring/FastAPILatency",
+        "test_traffic_is_told_by_path_to_each_client_that_asks",
+    ),
+    Operation(
+        "deployments",
+        "GET",
+        "/deployments/{name}/monitoring/FastAPILatencyByPath",
+        "test_traffic_is_told_by_path_to_each_client_that_asks",
+    ),
+    Operation("endpoints", "GET", "/endpoints", "test_endpoint_from_the_command_line_is_ready_and_goes"),
+    Operation("endpoints", "POST", "/endpoints", "test_endpoint_from_the_command_line_is_ready_and_goes"),
+    Operation(
+        "endpoints", "GET", "/endpoints/{name}", "test_endpoint_from_the_command_line_is_ready_and_goes"
+    ),
+    Operation("endpoints", "PATCH", "/endpoints/{name}", "test_changed_environment_replaces_the_replica"),
+    Operation(
+        "endpoints", "DELETE", "/endpoints/{name}", "test_endpoint_from_the_command_line_is_ready_and_goes"
+    ),
+    Operation("endpoints", "PUT", "/endpoints/{name}/restart", "test_restart_replaces_the_replica"),
+    Operation("endpoints", "GET", "/endpoints/{name}/replicas", "test_log_of_an_endpoint_is_followed_live"),
+    Operation(
+        "endpoints",
+        "GET",
+        "/endpoints/{name}/replicas/{replica}/log",
+        "test_log_of_an_endpoint_is_followed_live",
+    ),
+    Operation(
+        "endpoints",
+        "GET",
+        "/endpoints/{name}/events",
         "test_endpoint_from_the_command_line_is_ready_and_goes",
     ),
-    Operation("deployments", "GET", "/deployments/{name}/monitoring/FastAPIQPS"),
-    Operation("deployments", "GET", "/deployments/{name}/monitoring/FastAPIQPSByPath"),
-    Operation("deployments", "GET", "/deployments/{name}/monitoring/FastAPILatency"),
-    Operation("deployments", "GET", "/deployments/{name}/monitoring/FastAPILatencyByPath"),
-    Operation("endpoints", "GET", "/endpoints"),
-    Operation("endpoints", "POST", "/endpoints"),
-    Operation("endpoints", "GET", "/endpoints/{name}"),
-    Operation("endpoints", "PATCH", "/endpoints/{name}"),
-    Operation("endpoints", "DELETE", "/endpoints/{name}"),
-    Operation("endpoints", "PUT", "/endpoints/{name}/restart"),
-    Operation("endpoints", "GET", "/endpoints/{name}/replicas"),
-    Operation("endpoints", "GET", "/endpoints/{name}/replicas/{replica}/log"),
-    Operation("endpoints", "GET", "/endpoints/{name}/events"),
-    Operation("devpods", "GET", "/devpods"),
-    Operation("devpods", "POST", "/devpods"),
-    Operation("devpods", "GET", "/devpods/{name}"),
-    Operation("devpods", "PATCH", "/devpods/{name}"),
-    Operation("devpods", "DELETE", "/devpods/{name}"),
-    Operation("devpods", "PUT", "/devpods/{name}/restart"),
-    Operation("ingress", "GET", "/ingress"),
-    Operation("ingress", "POST", "/ingress"),
-    Operation("ingress", "GET", "/ingress/{name}"),
-    Operation("ingress", "PATCH", "/ingress/{name}"),
-    Operation("ingress", "DELETE", "/ingress/{name}"),
-    Operation("ingress", "POST", "/ingress/{name}/endpoint/deployment"),
-    Operation("ingress", "DELETE", "/ingress/{name}/endpoint/deployment/{deployment}"),
+    Operation("devpods", "GET", "/devpods", "test_pod_is_made_listed_and_removed_from_the_command_line"),
+    Operation("devpods", "POST", "/devpods", "test_pod_is_made_listed_and_removed_from_the_command_line"),
+    Operation(
+        "devpods", "GET", "/devpods/{name}", "test_pod_is_made_listed_and_removed_from_the_command_line"
+    ),
+    Operation(
+        "devpods", "PATCH", "/devpods/{name}", "test_host_port_leads_to_the_pod_and_outlives_stop_and_restart"
+    ),
+    Operation(
+        "devpods", "DELETE", "/devpods/{name}", "test_pod_is_made_listed_and_removed_from_the_command_line"
+    ),
+    Operation(
+        "devpods",
+        "PUT",
+        "/devpods/{name}/restart",
+        "test_restarted_pod_is_another_container_with_the_same_port",
+    ),
+    Operation(
+        "ingress", "GET", "/ingress", "test_domain_from_the_command_line_is_listed_with_what_it_is_and_goes"
+    ),
+    Operation(
+        "ingress", "POST", "/ingress", "test_domain_from_the_command_line_is_listed_with_what_it_is_and_goes"
+    ),
+    Operation(
+        "ingress",
+        "GET",
+        "/ingress/{name}",
+        "test_domain_from_the_command_line_is_listed_with_what_it_is_and_goes",
+    ),
+    Operation(
+        "ingress", "PATCH", "/ingress/{name}", "test_shares_are_set_changed_and_removed_from_the_command_line"
+    ),
+    Operation(
+        "ingress",
+        "DELETE",
+        "/ingress/{name}",
+        "test_domain_from_the_command_line_is_listed_with_what_it_is_and_goes",
+    ),
+    Operation(
+        "ingress", "POST", "/ingress/{name}/endpoint/deployment", "test_each_sdk_adds_and_removes_an_endpoint"
+    ),
+    Operation(
+        "ingress",
+        "DELETE",
+        "/ingress/{name}/endpoint/deployment/{deployment}",
+        "test_each_sdk_adds_and_removes_an_endpoint",
+    ),
     Operation("raycluster", "GET", "/rayclusters"),
     Operation("raycluster", "POST", "/rayclusters"),
     Operation("raycluster", "GET", "/rayclusters/{name}"),

@@ -1,5 +1,7 @@
 """Request models, spelt as leptonai 0.26.4 to 0.47.1 send them. Unknown fields are kept and echoed."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -43,6 +45,12 @@ class Container(Wire):
     ports: list[ContainerPort] | None = None
 
 
+class Log(Wire):
+    """What the workspace would do by itself is to collect."""
+
+    enable_collection: bool | None = None
+
+
 class QueueConfig(Wire):
     priority_class: str | None = None
     can_be_preempted: bool | None = None
@@ -84,6 +92,7 @@ class JobSpec(Wire):
     reservation_config: ReservationConfig | None = None
     time_schedule: TimeSchedule | None = None
     segment_config: SegmentConfig | None = None
+    log: Log | None = None
     stopped: bool | None = None
 
 
@@ -91,6 +100,7 @@ class JobMetadata(Wire):
     id: str | None = None
     name: str | None = None
     labels: dict[str, str] | None = None
+    visibility: Literal["public", "private"] | None = None
 
 
 class Job(Wire):

@@ -1,8 +1,20 @@
 """Endpoints of the legacy family, as leptonai 0.26.4 to 0.47.1 send them. Unknown fields are kept."""
 
+from typing import Literal
+
 from pydantic import Field, StrictBool
 
-from .wire import Affinity, Container, EnvVar, JobMetadata, Mount, QueueConfig, ReservationConfig, Wire
+from .wire import (
+    Affinity,
+    Container,
+    EnvVar,
+    JobMetadata,
+    Log,
+    Mount,
+    QueueConfig,
+    ReservationConfig,
+    Wire,
+)
 
 
 class ResourceRequirement(Wire):
@@ -18,12 +30,14 @@ class ScaleDown(Wire):
 
 
 class TargetThroughput(Wire):
-    qpm: float | None = None
+    qpm: float | None = Field(default=None, ge=0)
+    paths: list[str] | None = None
+    methods: list[str] | None = None
 
 
 class AutoScaler(Wire):
     scale_down: ScaleDown | None = None
-    target_gpu_utilization_percentage: int | None = None
+    target_gpu_utilization_percentage: int | None = Field(default=None, ge=0, le=100)
     target_throughput: TargetThroughput | None = None
 
 
@@ -58,8 +72,34 @@ class AuthConfig(Wire):
     ip_allowlist: list[str] | None = None
 
 
+class LeastRequest(Wire):
+    choice_count: int | None = Field(default=None, ge=1)
+
+
+class Maglev(Wire):
+    pass
+
+
+class LoadBalance(Wire):
+    """An update sends the one that is not meant as null."""
+
+    least_request: LeastRequest | None = None
+    maglev: Maglev | None = None
+
+
+class UserSecurityContext(Wire):
+    """Taken and given back; containers run as Homeport's policy says, never privileged."""
+
+    privileged: bool | None = None
+    no_specific_user: bool | None = None
+
+
 class RoutingPolicy(Wire):
     enable_header_based_replica_routing: bool | None = None
+
+
+class SchedulingPolicy(Wire):
+    replica_spread: Literal["Required", "Preferred"] | None = None
 
 
 class DeploymentSpec(Wire):
@@ -76,6 +116,11 @@ class DeploymentSpec(Wire):
     queue_config: QueueConfig | None = None
     auth_config: AuthConfig | None = None
     routing_policy: RoutingPolicy | None = None
+    load_balance_config: LoadBalance | None = None
+    user_security_context: UserSecurityContext | None = None
+    scheduling_policy: SchedulingPolicy | None = None
+    ingress_enabled: bool | None = None
+    log: Log | None = None
     allow_unauthenticated_access: StrictBool | None = None
     ingress_timeout_seconds: int | None = Field(default=None, ge=300, le=6000)
 

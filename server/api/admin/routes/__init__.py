@@ -1,13 +1,14 @@
 """/homeport/...: Homeport's own control API."""
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from ....errors import HomeportError
-from . import reservations, server, workloads
+from . import billing, exec, metrics, registries, reservations, server, tokens, workloads
 from .deps import AdminContext
 
-__all__ = ["AdminContext", "make_app"]
+__all__ = ["AdminContext", "make_app", "make_prometheus"]
 
 
 async def _refused(_request: Request, error: Exception) -> JSONResponse:
@@ -15,10 +16,31 @@ async def _refused(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"code": error.code, "message": str(error)}, error.status)
 
 
+async def _unreadable(_request: Request, error: Exception) -> JSONResponse:
+    """FastAPI's own answer repeats what was sent, passwords too."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
+    return JSONResponse({"code": "invalid", "message": f"{where}: {first['msg']}"}, 422)
+
+
 def make_app(ctx: AdminContext) -> FastAPI:
+    app = _bare(ctx)
+    for part in (server, workloads, exec, reservations, registries, metrics, billing, tokens):
+        app.include_router(part.router)
+    return app
+
+
+def make_prometheus(ctx: AdminContext) -> FastAPI:
+    """/metrics, where scrapers look for it."""
+    app = _bare(ctx)
+    app.include_router(metrics.prometheus)
+    return app
+
+
+def _bare(ctx: AdminContext) -> FastAPI:
     app = FastAPI(openapi_url=None)
     app.state.context = ctx
-    for part in (server, workloads, reservations):
-        app.include_router(part.router)
     app.add_exception_handler(HomeportError, _refused)
+    app.add_exception_handler(RequestValidationError, _unreadable)
     return app

@@ -1,16 +1,21 @@
 """What every route of /homeport is given: the context and the caller."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated
 
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 
 from ....data_plane import DataPlane
 from ....errors import Unauthorized
+from ....metrics import Metrics
 from ....reconcile.loop import ReconcileLoop
 from ....services import access
 from ....services.attempt_logs import LogSources
 from ....services.context import Services
+from ....services.exec_sessions import ExecSessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,9 @@ class AdminContext:
     runtime: str
     version: str
     operations: tuple[tuple[str, str, str, str | None], ...]  # area, method, path, test
+    metrics: Metrics
+    prices: Mapping[str, Decimal]  # per hour, by shape
+    execs: ExecSessions
 
 
 async def context(request: Request) -> AdminContext:
@@ -32,7 +40,11 @@ Context = Annotated[AdminContext, Depends(context)]
 
 
 async def bearer(request: Request, ctx: Context) -> access.Caller:
-    token = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+    return bearer_of(request, ctx)
+
+
+def bearer_of(connection: HTTPConnection, ctx: AdminContext) -> access.Caller:
+    token = connection.headers.get("authorization", "").removeprefix("Bearer ").strip()
     found = access.get_caller(ctx.services.store, ctx.services.clock, token) if token else None
     if found is None:
         raise Unauthorized(

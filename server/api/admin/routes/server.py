@@ -29,7 +29,8 @@ async def get_info(ctx: Context, _who: Bearer) -> Response:
         }
         for n in ctx.services.nodes
     ]
-    return JSONResponse({"version": ctx.version, "runtime": ctx.runtime, "nodes": nodes})
+    told = {"version": ctx.version, "runtime": ctx.runtime, "gateway": ctx.plane.url, "nodes": nodes}
+    return JSONResponse(told)
 
 
 @router.get("/coverage")

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel
 
-from ....domain.runs import current_run
+from ....domain.lifecycle import latest_attempts
 from ....domain.workload import TERMINAL, Phase
 from ....errors import Invalid, NotFound
 from ....services import attempt_logs, endpoints, workloads
@@ -36,7 +36,7 @@ async def list_workloads(ctx: Context, who: Bearer) -> Response:
 @router.get("/why/{workload_id}")
 async def explain(workload_id: str, ctx: Context, who: Bearer) -> Response:
     """Why a workload is where it is: the scheduler's reasons while it is queued, else its last event."""
-    found = workloads.find_workload(ctx.services, who.workspace, workload_id)
+    found = workloads.find_workload(ctx.services, who, workload_id)
     refusal = ctx.loop.unplaced.get(found.workload.id)
     is_queued = found.phase in (Phase.QUEUED, Phase.RESTARTING)
     events = ctx.services.store.events_of(found.workload.id)
@@ -51,8 +51,8 @@ async def read_log(
     name: str, ctx: Context, who: Bearer, replica: str | None = None, follow: bool = False
 ) -> Response:
     """The log of a workload's latest run as text; several replicas' lines by time, each with its replica."""
-    found = workloads.find_workload(ctx.services, who.workspace, name)
-    attempts = current_run(found.workload, ctx.services.store.attempts_of(found.workload.id))
+    found = workloads.find_workload(ctx.services, who, name)
+    attempts = latest_attempts(found.workload, ctx.services.store.attempts_of(found.workload.id))
     latest = {a.replica_id: a for a in attempts if replica in (None, a.replica_id)}
     if not latest and replica is not None:
         raise NotFound("replica", replica)
@@ -74,5 +74,5 @@ class Approval(BaseModel):
 
 @router.post("/endpoints/{name}/approve")
 async def approve_endpoint(name: str, approval: Approval, ctx: Context, who: Bearer) -> Response:
-    approved = await endpoints.approve_replicas(ctx.services, who.workspace, name, approval.replica)
+    approved = await endpoints.approve_replicas(ctx.services, who, name, approval.replica)
     return JSONResponse({"approved": approved})

@@ -7,12 +7,28 @@ from starlette.exceptions import HTTPException
 
 from ....errors import NotFound, NotImplementedYet
 from ..operations import OPERATIONS
-from . import deployments, jobs, logs, nodes, reservations, secrets, storage, workspace
+from . import (
+    deployments,
+    devpods,
+    endpoints,
+    ingress,
+    jobs,
+    logs,
+    monitoring,
+    nodes,
+    reservations,
+    secrets,
+    storage,
+    workspace,
+)
 from .deps import Authorized
 
 router = APIRouter()
 # The busiest first, and flat: what is included as a router is searched anew for each request, level by level.
-for part in (jobs, logs, deployments, workspace, nodes, reservations, storage, secrets):
+for part in (
+    jobs, logs, endpoints, devpods, deployments, workspace, nodes, reservations, storage, secrets, ingress,
+    monitoring,
+):  # fmt: skip
     router.routes.extend(part.router.routes)
 
 KNOWN = [(o, re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(o.path)) + "$")) for o in OPERATIONS]

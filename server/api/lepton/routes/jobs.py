@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 
 from ....domain.workload import Phase, Workload
 from ....errors import Invalid, NotFound, NotImplementedYet
-from ....services import secrets, volumes, workloads
+from ....services import registries, secrets, volumes, workloads
 from .. import wire
 from ..context import LeptonContext
 from ..labels import parse_selector
@@ -35,15 +35,17 @@ async def create_job(job: wire.Job, who: Authorized, ctx: Context) -> Response:
     spec = translate.to_spec(job, shape, node_groups=wanted)
     volumes.check_mounts(ctx.services, who, spec.node_groups, spec.mounts)
     secrets.check_secrets(ctx.services, who.workspace, [name for _, name in spec.secret_env])
+    logins = registries.known_names(ctx.services, who.workspace) if spec.pull_secrets else ()
     workload = await workloads.create_workload(
         ctx.services, workspace=who.workspace, name=name, kind="job", owner=who.owner, spec=spec,
-        warnings=translate.warnings_of(job.spec.image_pull_secrets),
+        warnings=translate.warnings_of(job.spec.image_pull_secrets, logins),
     )  # fmt: skip
     return _job(ctx, workload, 201)
 
 
 def _job(ctx: LeptonContext, workload: Workload, status: int = 200) -> Response:
-    found = workloads.find_workload(ctx.services, workload.workspace, workload.id)
+    found = ctx.services.store.reads.get(workload.workspace, workload.id)
+    assert found is not None, f"{workload.id} is not in the store"
     return json_bytes(ctx.jobs.render([found])[0], status)
 
 
@@ -61,13 +63,16 @@ async def list_jobs(
     page_size: Annotated[int | None, Query(ge=1, le=1000)] = None,
 ) -> Response:
     """Newest first. A page begins where the one before it ended, whatever was created meanwhile."""
-    question = (who.workspace, job_query_mode, q, query, str(status), str(node_groups), str(created_by))
+    asker = "" if who.is_admin else who.owner
+    filters = (str(status), str(node_groups), str(created_by))
+    question = (who.workspace, asker, job_query_mode, q, query, *filters)
     phases = _phases(status)
 
     def look(before: int | None, size: int | None) -> list[workloads.Found]:
         return workloads.list_workloads(
             ctx.services, who.workspace, "job", archived=ARCHIVED[job_query_mode], phases=phases,
             name=q.lower(), accepts=_filter(ctx, query, node_groups, created_by), before=before, size=size,
+            viewer=who,
         )  # fmt: skip
 
     if page is None and page_size is None:
@@ -125,7 +130,7 @@ async def get_job(
 ) -> Response:
     found = ctx.services.store.reads.get(who.workspace, job_id)
     is_archived = found is not None and found.phase is Phase.ARCHIVED
-    if found is None or ARCHIVED[job_query_mode] not in (None, is_archived):
+    if found is None or ARCHIVED[job_query_mode] not in (None, is_archived) or not who.may_see(found):
         raise NotFound("job", job_id)
     return json_bytes(ctx.jobs.render([found])[0])
 
@@ -137,26 +142,26 @@ async def update_job(job_id: str, patch: wire.JobPatch, who: Authorized, ctx: Co
         raise NotImplementedYet(f"changing spec.{min(others)} of a job")
     if patch.spec.stopped is None:
         raise Invalid("spec", "no valid field to update")  # the clients look for these words
-    workload = await workloads.set_stopped(ctx.services, who.workspace, job_id, stopped=patch.spec.stopped)
+    workload = await workloads.set_stopped(ctx.services, who, job_id, stopped=patch.spec.stopped)
     return _job(ctx, workload)
 
 
 @router.delete("/{ws}/jobs/{job_id}")
 async def delete_job(job_id: str, who: Authorized, ctx: Context) -> Response:
-    await workloads.delete_workload(ctx.services, who.workspace, job_id)
+    await workloads.delete_workload(ctx.services, who, job_id)
     return JSONResponse({})
 
 
 @router.get("/{ws}/jobs/{job_id}/events")
 async def list_job_events(job_id: str, who: Authorized, ctx: Context) -> Response:
-    rows = workloads.list_events(ctx.services, who.workspace, job_id)
+    rows = workloads.list_events(ctx.services, who, job_id)
     return JSONResponse([translate.event_to_wire(r) for r in rows])
 
 
 @router.get("/{ws}/jobs/{job_id}/replicas")
 async def list_job_replicas(job_id: str, who: Authorized, ctx: Context) -> Response:
     """Those of the current run, in order of index; each by its newest attempt."""
-    _, attempts = workloads.get_workload(ctx.services, who.workspace, job_id)
+    _, attempts = workloads.get_workload(ctx.services, who, job_id)
     newest = {a.replica_id: a for a in attempts}
     return JSONResponse(
         [translate.replica_to_wire(a) for a in sorted(newest.values(), key=lambda a: a.index)]

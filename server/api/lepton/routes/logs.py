@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from ....domain.workload import Attempt
+from ....domain.workload import Attempt, Workload
 from ....errors import Invalid, NotFound
-from ....services import attempt_logs, workloads
+from ....services import attempt_logs, endpoints, workloads
+from ....services.access import Caller
 from ....services.attempt_logs import LogLine
 from ..context import LeptonContext
 from ..translate import logs as translate
@@ -24,7 +25,7 @@ DAY_NS = 24 * 3600 * 10**9
 
 @router.get("/{ws}/jobs/{job_id}/replicas/{replica_id}/log")
 async def get_job_log(job_id: str, replica_id: str, who: Authorized, ctx: Context) -> Response:
-    _, attempts = workloads.get_workload(ctx.services, who.workspace, job_id)
+    _, attempts = workloads.get_workload(ctx.services, who, job_id)
     return live_log(ctx, attempts, replica_id)
 
 
@@ -52,9 +53,22 @@ Direction = Literal["forward", "backward"]
 
 
 def _attempts(
-    ctx: LeptonContext, workspace: str, job: str | None, run: str | None, replica: str | None
+    ctx: LeptonContext,
+    who: Caller,
+    job: str | None,
+    run: str | None,
+    served: str | None,
+    replica: str | None,
 ) -> list[Attempt]:
-    """Those whose lines are asked for; all runs of a job, or the one that was named."""
+    """
+    Those whose lines are asked for; all runs of a job, or the one that was named.
+
+    Args:
+        served: name of an endpoint or a pod.
+    """
+    if served is not None and job is None and run is None:
+        found, attempts = endpoints.get_endpoint(ctx.services, who, served)
+        return _of_replica(found.workload, attempts, replica)
     name, number = job, None
     if run is not None:
         match = RUN_NAME.fullmatch(run)
@@ -63,19 +77,24 @@ def _attempts(
         name, number = match["job"], int(match["number"])
     if name is None:
         if replica is None:
-            raise Invalid("job", "name a job, job_history_name or replica")
+            raise Invalid("job", "name a job, job_history_name, endpoint, deployment or replica")
         name = replica.rpartition("-")[0].rpartition("-")[0]  # <job id>-<index>-<suffix>
-    found, attempts = workloads.get_workload(ctx.services, workspace, name)
+    found, attempts = workloads.get_workload(ctx.services, who, name)
     if number is not None:
         begins = [r.first_attempt for r in found.workload.history] + [found.workload.first_attempt]
         if not 1 <= number < len(begins):
             raise NotFound("run", str(run))
         attempts = [a for a in attempts if begins[number - 1] <= a.number < begins[number]]
+    return _of_replica(found.workload, attempts, replica)
+
+
+def _of_replica(workload: Workload, attempts: list[Attempt], replica: str | None) -> list[Attempt]:
+    """None where nothing is collected: such a log can only be followed."""
     if replica is not None:
         attempts = [a for a in attempts if a.replica_id == replica]
         if not attempts:
             raise NotFound("replica", replica)
-    return attempts
+    return attempts if workload.spec.collects_logs else []
 
 
 async def _lines(
@@ -111,9 +130,7 @@ async def list_log_lines(
     direction: Direction = "backward",
 ) -> Response:
     """Lines in [start, end) in the form of a Loki range query, a stream for each replica."""
-    if name := deployment or endpoint:
-        raise NotFound("endpoint", name)
-    attempts = _attempts(ctx, who.workspace, job, job_history_name, replica)
+    attempts = _attempts(ctx, who, job, job_history_name, deployment or endpoint, replica)
     lines = await _lines(ctx, attempts, start, end, limit, q, direction)
     return JSONResponse(translate.lines_to_wire({a.key: a for a in attempts}, lines))
 
@@ -127,13 +144,15 @@ async def count_log_lines(
     job: str | None = None,
     job_history_name: str | None = None,
     replica: str | None = None,
+    deployment: str | None = None,
+    endpoint: str | None = None,
     q: str = "",
     interval_ms: Annotated[int, Query(ge=1)] = 60_000,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 5000,
     direction: Direction = "backward",
 ) -> Response:
     """How many lines each replica wrote in each interval; at most `limit` points for each."""
-    attempts = _attempts(ctx, who.workspace, job, job_history_name, replica)
+    attempts = _attempts(ctx, who, job, job_history_name, deployment or endpoint, replica)
     lines = await _lines(ctx, attempts, start, end, 2**31, q, direction)
     counts: dict[str, Counter[int]] = defaultdict(Counter)
     for line in lines:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
+from ....services import registries
 from ..translate import workspace as translate
 from .deps import Authorized, Context
 
@@ -17,10 +18,20 @@ async def get_display_name(who: Authorized) -> Response:
 @router.get("/{ws}/workspace")
 async def get_workspace(who: Authorized, ctx: Context) -> Response:
     s = ctx.services
-    counts = s.store.reads.counts(who.workspace)
+    logins = {"registry": len(registries.list_registries(s, who.workspace))}
+    counts = s.store.reads.counts(who.workspace) | logins
     live = s.store.reads.live_attempts()
     return JSONResponse(
-        translate.workspace_to_wire(who.workspace, ctx.version, counts, live, s.nodes, s.shapes)
+        translate.workspace_to_wire(
+            who.workspace,
+            ctx.version,
+            counts,
+            live,
+            s.nodes,
+            s.shapes,
+            has_new_families=ctx.has_new_families,
+            is_secure_by_default=ctx.is_secure_by_default,
+        )
     )
 
 

@@ -1,11 +1,12 @@
 """Jobs, their replicas and events."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from ....domain.inventory import Shape
+from ....domain.registries import NO_LOGIN, unknown_login
 from ....domain.runs import current_run, failures_of, finished_at_ms, replica_runs
 from ....domain.volumes import MountRequest
 from ....domain.workload import TERMINAL, Attempt, AttemptState, Phase, Run, Workload, WorkloadSpec
@@ -74,6 +75,7 @@ def to_spec(job: wire.Job, shape: Shape, *, node_groups: Sequence[str]) -> Workl
         env=tuple((e.name, e.value or "") for e in envs if e.value_from is None),
         secret_env=tuple((e.name, secret_of(i, e.value_from)) for i, e in enumerate(envs) if e.value_from),
         mounts=tuple(mount_to_domain(m) for m in spec.mounts or ()),
+        pull_secrets=tuple(spec.image_pull_secrets or ()),
         ports=tuple(port_to_domain(i, p) for i, p in enumerate(spec.container.ports or ())),
         gpu_count=shape.gpu_count,
         gpu_product=shape.gpu_product,
@@ -90,14 +92,21 @@ def to_spec(job: wire.Job, shape: Shape, *, node_groups: Sequence[str]) -> Workl
         start_at_ms=None if start_at is None else start_at * 1000,
         ttl_s=spec.ttl_seconds_after_finished,
         is_stopped=bool(spec.stopped),
+        collects_logs=collects_logs(spec.log),
+        is_private=job.metadata.visibility == "private",
         extras={"spec": raw["spec"], "metadata": raw["metadata"]},
     )
 
 
-def warnings_of(image_pull_secrets: Sequence[str] | None) -> list[tuple[str, str]]:
-    """Reasons as Kubernetes has them. No client makes registry logins, so none of their names is known."""
-    missing = "no registry login named {!r} is known; the image is pulled without it"
-    return [("FailedToRetrieveImagePullSecret", missing.format(name)) for name in image_pull_secrets or ()]
+def warnings_of(
+    image_pull_secrets: Sequence[str] | None, known_names: Collection[str]
+) -> list[tuple[str, str]]:
+    """Reason and message for each registry login that there is not: it is no reason to refuse."""
+    return [(NO_LOGIN, unknown_login(name)) for name in image_pull_secrets or () if name not in known_names]
+
+
+def collects_logs(log: wire.Log | None) -> bool:
+    return log is None or log.enable_collection is not False
 
 
 def secret_of(index: int, ref: wire.SecretRef) -> str:

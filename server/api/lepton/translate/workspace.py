@@ -19,6 +19,9 @@ def workspace_to_wire(
     live: Sequence[Attempt],
     nodes: Sequence[HostNode],
     shapes: Sequence[Shape],
+    *,
+    has_new_families: bool,
+    is_secure_by_default: bool,
 ) -> dict[str, Any]:
     """The union of what all client versions need; source: WorkspaceInfo of 0.22.9 to 0.47.1."""
     used = {
@@ -44,11 +47,14 @@ def workspace_to_wire(
         },
         "workspace_disk_usage_bytes": 0,
         "workloads": {
-            "num_deployments": 0, "num_jobs": counts.get("job", 0), "num_pods": 0, "num_secrets": 0,
-            "num_image_pull_secrets": 0, "num_photons": 0,
+            "num_deployments": counts.get("endpoint", 0), "num_jobs": counts.get("job", 0),
+            "num_pods": counts.get("pod", 0), "num_secrets": 0,
+            "num_image_pull_secrets": counts.get("registry", 0), "num_photons": 0,
         },
         "resource_quota": {"limit": limit, "used": used},
         "service_quota": {"limit": no_services, "used": no_services},
-        # Endpoints and pods are not served yet, so neither family is announced.
-        "features": {"enable_new_deployment_api": False, "enable_secure_endpoint_defaults": False},
+        "features": {
+            "enable_new_deployment_api": has_new_families,
+            "enable_secure_endpoint_defaults": is_secure_by_default,
+        },
     }  # fmt: skip

@@ -1,0 +1,46 @@
+"""`homeport token`."""
+
+from pathlib import Path
+
+import click
+
+from .client import ask, data_dir_of, data_dir_option
+
+
+@click.group()
+def token() -> None:
+    """Let more people use this server, each with a token of their own."""
+
+
+@token.command("add")
+@data_dir_option
+@click.argument("owner")
+@click.option("--days", type=click.FloatRange(0, min_open=True), default=90.0, show_default=True)
+def add_token(data_dir: Path | None, owner: str, days: float) -> None:
+    """Print a new token for OWNER, such as ada@example.org. It is shown this once."""
+    click.echo(ask(data_dir_of(data_dir), "tokens", body={"owner": owner, "days": days})["token"])
+
+
+@token.command("list")
+@data_dir_option
+def list_tokens(data_dir: Path | None) -> None:
+    """Whose tokens there are, and until when."""
+    from datetime import UTC, datetime
+
+    for row in ask(data_dir_of(data_dir), "tokens"):
+        until = datetime.fromtimestamp(row["expires_at_ms"] / 1000, UTC)
+        click.echo(f"{row['token']:12} {row['owner']:32} until {until:%Y-%m-%d}")
+
+
+@token.command("remove")
+@data_dir_option
+@click.argument("token")
+def remove_token(data_dir: Path | None, token: str) -> None:
+    """Take a token back, named as `homeport token list` shows it: abc...xyz."""
+    from urllib.parse import quote
+
+    prefix, dots, suffix = token.partition("...")
+    if not (prefix and dots and suffix):
+        raise click.UsageError(f"{token!r} is not of the form abc...xyz")
+    path = f"tokens/{quote(prefix, safe='')}/{quote(suffix, safe='')}"
+    ask(data_dir_of(data_dir), path, method="DELETE")
