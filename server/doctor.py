@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..runtime import inventory
 from ..runtime.clock import SystemClock
@@ -17,6 +20,9 @@ from .settings import Settings
 
 LITTLE_DISK_BYTES = 5 * 2**30
 CLOCK_OFF_S = 5
+# Of a container's own /etc/hosts, /etc/hostname or /etc/resolv.conf, wherever the engine keeps its data.
+OWN_FILES = re.compile(r"/containers/([0-9a-f]{64})/(?:hostname|hosts|resolv\.conf) /etc/")
+SAME_PATH = "mount it at the same path: `-v {0}:{0}`, as docker-compose.yml does"
 EARLIEST_MS = 1_735_689_600_000  # 2025: before Homeport, so no machine that has it can be there
 
 
@@ -29,7 +35,14 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     place = next(p for p in (settings.data_dir, *settings.data_dir.parents) if p.exists())
-    return [asyncio.run(_docker()), _gpus(), _disk(settings.data_dir, place), _port(settings), _clock(place)]
+    return [
+        asyncio.run(_docker()),
+        *asyncio.run(_container(settings.data_dir)),
+        _gpus(),
+        _disk(settings.data_dir, place),
+        _port(settings),
+        _clock(place),
+    ]
 
 
 async def _docker() -> Finding:
@@ -44,6 +57,59 @@ async def _docker() -> Finding:
         return Finding(False, f"{error}: {weaker}", "install docker.io, start dockerd, join the group docker")
     finally:
         await driver.close()
+
+
+def own_container(mountinfo: str) -> str | None:
+    """
+    The id of the container that we are in, by what the engine mounts into each; None outside of any.
+
+    Args:
+        mountinfo: /proc/self/mountinfo. Its hostname would not do: on the host's network it is the host's.
+    """
+    found = OWN_FILES.search(mountinfo)
+    return found[1] if found else None
+
+
+def data_dir_mount(data_dir: Path, mounts: Sequence[Mapping[str, Any]]) -> Finding:
+    """
+    Args:
+        mounts: of our own container, as the engine's inspect has them.
+    """
+    bearing = [m for m in mounts if data_dir.is_relative_to(m["Destination"])]
+    if not bearing:
+        what = f"{data_dir} lies inside this container: it goes with it, and workloads cannot mount from it"
+        return Finding(False, what, SAME_PATH.format(data_dir))
+    mount = max(bearing, key=lambda m: len(m["Destination"]))
+    outside = Path(mount["Source"]) / data_dir.relative_to(mount["Destination"])
+    if outside != data_dir:
+        what = f"{data_dir} is {outside} outside of this container, where the engine looks for what it mounts"
+        return Finding(False, what, SAME_PATH.format(data_dir))
+    return Finding(True, f"{data_dir} is the same directory inside and outside of this container")
+
+
+async def _container(data_dir: Path) -> list[Finding]:
+    """Nothing where this is no container, or no engine answers: that is told elsewhere."""
+    try:
+        own = own_container(Path("/proc/self/mountinfo").read_text())
+    except OSError:  # no Linux
+        own = None
+    if own is None:
+        return []
+    from docker.errors import APIError, NotFound
+
+    from ..runtime.drivers.docker_engine import Engine
+
+    engine = Engine(None, launches=1)
+    try:
+        told = await engine.call("call", lambda: engine.quick.inspect_container(own))
+        return [data_dir_mount(data_dir, told["Mounts"])]
+    except NotFound:
+        what = "the engine that answers does not know this container: its machine is another one"
+        return [Finding(False, what, "mount the socket of the engine that runs this container")]
+    except (APIError, RuntimeUnavailable):
+        return []
+    finally:
+        engine.close()
 
 
 def _gpus() -> Finding:
