@@ -22,7 +22,7 @@ check: venv
 
 venv: .venv/.stamp
 lep: $(LEP_VENV)/.stamp
-clients: $(CLIENTS:%=.venv-lepton-%/.stamp)
+clients: $(CLIENTS:%=.venv-lepton-%/.stamp) .venv-openai-3.54.0/.stamp
 
 .venv/.stamp: requirements.lock pyproject.toml
 ifneq ($(UV),)
@@ -37,6 +37,11 @@ endif
 	touch $@
 
 # Each file is `pip freeze` of an environment that had nothing but that client.
+.venv-openai-%/.stamp: tests/clients/openai-%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r $<
+	touch $@
+
 .venv-lepton-%/.stamp: tests/clients/leptonai-%.txt
 ifneq ($(UV),)
 	$(UV) venv -q --allow-existing --python $(PYTHON) $(@D)
@@ -48,4 +53,4 @@ endif
 	touch $@
 
 clean:
-	rm -rf .venv .venv-lepton-*
+	rm -rf .venv .venv-lepton-* .venv-openai-*

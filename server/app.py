@@ -9,18 +9,20 @@ import secrets
 import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from sqlmodel import Session
 from starlette.responses import JSONResponse
-from starlette.routing import Mount, Router
+from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
 from .. import __version__
 from ..runtime.clock import Clock, SystemClock
 from ..runtime.driver import Driver
 from ..runtime.prober import NetworkProber, SimulatedProber
-from .api.admin.routes import AdminContext
+from .api.admin.routes import AdminContext, make_prometheus
 from .api.admin.routes import make_app as make_admin
 from .api.lepton import errors as lepton_errors
 from .api.lepton import routes as lepton_routes
@@ -31,20 +33,31 @@ from .api.lepton.translate.deployments import environment
 from .api.middleware import CleanPath, GuardBrowsers, LimitBody
 from .crashpoints import CrashPoints
 from .data_plane import DataPlane
+from .domain.billing import check_prices, parse_prices
+from .domain.inventory import shapes_of
 from .domain.volumes import HostFolders
-from .machine import choose_driver, local_node, remember, stay_on_runtime
+from .machine import choose_driver, local_node, remember, stay_on_runtime, usage_reader
+from .metrics import Metrics
+from .reconcile.autoscale import ZeroRules
+from .reconcile.host_ports import HostPorts
 from .reconcile.launches import Machine
 from .reconcile.loop import ReconcileLoop
-from .services import access, volumes
+from .services import access, registries, volumes
 from .services import secrets as secret_service
 from .services.attempt_logs import LogSources
 from .services.context import Services
-from .serving import listen, run_until_signal
+from .services.exec_sessions import ExecSessions
+from .serving import RENEW_S, listen, open_tls, run_until_signal
 from .settings import Settings
 from .store.log_files import LogFiles
 from .store.secret_box import SecretBox
 from .store.store import Store
 from .store.tables import SettingRow
+from .tls import ServedTls, trust_values, url_host
+from .traffic import Traffic
+
+if TYPE_CHECKING:
+    from .certificates import ServerTls
 
 log = logging.getLogger(__name__)
 WORKSPACE = "local"
@@ -75,11 +88,12 @@ def make_asgi(settings: Settings, lepton: LeptonContext, admin: AdminContext) ->
             Mount("/api/v2/workspaces", dialect),
             Mount("/api/v1/workspaces", dialect),
             Mount("/homeport", make_admin(admin)),
+            Route("/metrics", make_prometheus(admin)),
         ],
         redirect_slashes=False,
         default=unknown,
     )
-    hosts = frozenset({"localhost", "127.0.0.1", "::1", settings.host, *settings.allow_host})
+    hosts = own_names(settings)
     services = lepton.services
 
     def is_token(token: str) -> bool:
@@ -96,8 +110,11 @@ class Home:
     services: Services
     driver: Driver
     loop: ReconcileLoop
+    metrics: Metrics
     closing: asyncio.Event
     note: str
+    plane: DataPlane
+    tls: "ServerTls | None" = None
 
 
 @contextlib.asynccontextmanager
@@ -121,24 +138,39 @@ async def open_home(settings: Settings, clock: Clock, driver: Driver | None = No
         if settings.ephemeral:
             stack.push_async_callback(driver.purge)
         nodes = (local_node(settings),)
+        prices = parse_prices(settings.prices)
+        check_prices(prices, [shape.name for shape in shapes_of(nodes)])
         files = LogFiles(settings.data_dir / "logs")
         woken, closing = asyncio.Event(), asyncio.Event()
         folders = HostFolders((settings.data_dir / "volumes").resolve(), settings.allow_host_path)
         volumes.make_own_folders(folders)
         passphrase = settings.secret_key.get_secret_value() if settings.secret_key else None
         services = Services(store, clock, nodes, woken.set, folders, SecretBox(settings.data_dir, passphrase))
-        if locked := secret_service.check_key(services):
-            log.warning("%s", locked)
+        for locked in (secret_service.check_key(services), registries.check_key(services)):
+            if locked:
+                log.warning("%s", locked)
         prober = SimulatedProber() if driver.kind == "simulated" else NetworkProber()
         before = int(store.setting("gateway_port") or 0)
-        plane = DataPlane(settings, clock, before, is_local=driver.kind == "simulated")
+        traffic = Traffic(clock, woken.set)
+        tls = open_tls(settings, clock)
+        plane = DataPlane(settings, clock, traffic, before, is_local=driver.kind == "simulated", tls=tls)
         await remember(store, "gateway_port", str(plane.port))
         stack.push_async_callback(plane.close)
+        metrics = Metrics(
+            store, clock, usage_reader(driver, clock, settings.data_dir), counters=plane.counters,
+            observed=lambda: loop.observed, keep_days=settings.metrics_days,
+        )  # fmt: skip
+        traffic.subscribe(metrics.add_records)
         machine = Machine(
             store, driver, prober, clock, nodes, instance, files, CrashPoints(clock, settings.crash_at),
             plane.show, environment,
             lambda workload: secret_service.environment(services, workload),
             lambda workload, attempt: volumes.mounts_of(services, workload, attempt),
+            lambda workload: registries.login_for(services, workload),
+            HostPorts(store, settings.host, is_mapped=driver.kind != "process"),
+            traffic=traffic, zero=ZeroRules(settings.warm_zero, settings.wake_on_request),
+            ingress_rpm=settings.ingress_rpm,
+            gpu_percent=metrics.gpu_percent,
         )  # fmt: skip
         loop = ReconcileLoop(machine, woken)
         logs = LogSources(store, clock, files, closing)
@@ -150,43 +182,83 @@ async def open_home(settings: Settings, clock: Clock, driver: Driver | None = No
                 logs,
                 RenderedJobs(store),
                 plane.url,
+                settings.host,
+                settings.lepton_new_deployment_api,
+                settings.lepton_secure_endpoint_defaults,
                 loop.refusal,
                 __version__,
                 created_at_ms,
+                metrics,
+                own_names=own_names(settings),
             ),
-            AdminContext(services, loop, logs, plane, driver.kind, __version__, rows),
+            AdminContext(
+                services,
+                loop,
+                logs,
+                plane,
+                driver.kind,
+                __version__,
+                rows,
+                metrics,
+                prices,
+                ExecSessions(services, driver, instance),
+            ),
         )
         stack.push_async_callback(loop.close)
-        yield Home(asgi, services, driver, loop, closing, note)
+        stack.push_async_callback(metrics.close)
+        yield Home(asgi, services, driver, loop, metrics, closing, note, plane, tls)
 
 
 async def serve(settings: Settings) -> None:
     clock = SystemClock()
     async with open_home(settings, clock) as home:
         with contextlib.closing(listen(settings)) as listener:
-            base = f"http://{settings.host}:{listener.getsockname()[1]}"
+            port, tls = listener.getsockname()[1], home.tls
+            scheme, host = ("https", tls.host) if tls else ("http", settings.host)
+            base = f"{scheme}://{url_host(host)}:{port}"
+            served = ServedTls(tls.files) if tls else None
             credentials = settings.data_dir / "credentials.json"
             token = await access.ensure_token(home.services.store, clock, credentials, WORKSPACE)
-            access.write_credentials(credentials, credential_values(base, token))
+            access.write_credentials(credentials, credential_values(base, token, tls.bundle if tls else None))
             gc.freeze()  # what was imported and wired stays, so no later collection has to walk it
             gc.enable()  # see cli.serve
             home.loop.start()
+            home.metrics.start()
             if home.note:
                 print(f"homeport: {home.note}", file=sys.stderr, flush=True)
             ready = (
                 f"homeport ready: {base}/api/v2/workspaces/{WORKSPACE} "
                 f"({home.driver.kind} runtime, data in {settings.data_dir})"
             )
-            await run_until_signal(home.asgi, listener, home.closing, ready)
+            renewing = asyncio.create_task(renew(clock, home.plane, served)) if served else None
+            try:
+                await run_until_signal(home.asgi, listener, home.closing, ready, served)
+            finally:
+                if renewing is not None:
+                    renewing.cancel()
 
 
-def credential_values(base: str, token: str) -> dict[str, str]:
-    return {
+async def renew(clock: Clock, plane: DataPlane, served: ServedTls) -> None:
+    """What the certificate's files say is what is served, while the server runs."""
+    while True:
+        await clock.sleep(RENEW_S)
+        await plane.renew()
+        served.look()
+
+
+def own_names(settings: Settings) -> frozenset[str]:
+    return frozenset({"localhost", "127.0.0.1", "::1", settings.host, *settings.allow_host})
+
+
+def credential_values(base: str, token: str, bundle: Path | None = None) -> dict[str, str]:
+    """`bundle`: what clients have to trust, where they would not by themselves."""
+    values = {
         "LEPTON_WORKSPACE_ID": WORKSPACE,
         "LEPTON_WORKSPACE_TOKEN": token,
         "LEPTON_WORKSPACE_URL": f"{base}/api/v2/workspaces/{WORKSPACE}",
         "LEPTON_API_TOKEN": token,
     }
+    return values | trust_values(bundle)
 
 
 def run(settings: Settings) -> None:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import click
 
+from .tls import trusting
+
 
 def is_answering(data_dir: Path) -> bool:
     try:
         values = json.loads((data_dir / "credentials.json").read_text())
         base = values["LEPTON_WORKSPACE_URL"].partition("/api/")[0]
-        with urllib.request.urlopen(f"{base}/homeport/health", timeout=2) as answer:
+        context = trusting(values.get("SSL_CERT_FILE"))
+        with urllib.request.urlopen(f"{base}/homeport/health", timeout=2, context=context) as answer:
             return answer.status == 200
     except (OSError, ValueError, KeyError):
         return False

@@ -2,6 +2,7 @@
 
 import logging
 import platform
+from pathlib import Path
 
 from sqlmodel import Session
 
@@ -9,6 +10,8 @@ from ..runtime import inventory
 from ..runtime.clock import Clock
 from ..runtime.driver import Driver
 from ..runtime.errors import RuntimeUnavailable
+from ..runtime.metrics import MachineUsage, ScriptedUsage, UsageReader
+from ..runtime.usage import used_by_containers, used_by_processes
 from .domain.inventory import HostNode, NodeGpu
 from .errors import Invalid
 from .settings import Settings
@@ -49,6 +52,18 @@ async def choose_driver(settings: Settings, instance: str, clock: Clock) -> tupl
 
     note = "process runtime: no images, no isolation, limits are not enforced" + (f" ({why})" if why else "")
     return ProcessDriver(instance, clock, settings.data_dir / "processes"), note
+
+
+def usage_reader(driver: Driver, clock: Clock, data_dir: Path) -> UsageReader:
+    """What tells the use of GPUs, CPU and memory where this driver runs things."""
+    if driver.kind == "docker":
+        return MachineUsage(clock, used_by_containers)
+    if driver.kind == "process":
+        return MachineUsage(clock, lambda handles: used_by_processes(handles, data_dir / "processes"))
+    from ..runtime.drivers.simulated import SimulatedDriver
+
+    assert isinstance(driver, SimulatedDriver), driver.kind
+    return ScriptedUsage(driver.gpu_percent, lambda: driver.has_gpu_script)
 
 
 def stay_on_runtime(settings: Settings, store: Store) -> Settings:

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .crashpoints import parse_crash_at
+from .domain.billing import parse_prices
 from .errors import Invalid
 
 # Read by other parts (tests, demo, the process runtime's workloads), not settings of the server.
@@ -36,7 +37,17 @@ class Settings(BaseSettings):
     ephemeral: bool = False
     testing: bool = False
     crash_at: str | None = None
+    lepton_new_deployment_api: bool = True
+    lepton_secure_endpoint_defaults: bool = False
+    wake_on_request: bool = True
+    warm_zero: bool = False
     overcommit: float = Field(default=16.0, ge=1)
+    prices: str = ""
+    metrics_days: int = Field(default=7, ge=1)
+    ingress_rpm: float = Field(default=600, gt=0)
+    tls: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
 
 def load_settings(**flags: object) -> Settings:
@@ -57,6 +68,7 @@ def load_settings(**flags: object) -> Settings:
         raise Invalid("HOMEPORT_CRASH_AT", "is honoured only with HOMEPORT_TESTING=1")
     if settings.crash_at:
         parse_crash_at(settings.crash_at)
+    parse_prices(settings.prices)
     for path in settings.allow_host_path:
         if not path.is_absolute():
             raise Invalid("--allow-host-path", f"{str(path)!r} is not absolute; begin it with '/'")
@@ -66,6 +78,9 @@ def load_settings(**flags: object) -> Settings:
         raise Invalid("HOMEPORT_NETWORK_POOL", f"{error}; for example 10.213.0.0/16") from error
     if pool.prefixlen > 26:
         raise Invalid("HOMEPORT_NETWORK_POOL", f"{pool} has no room for a /26")
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        missing = "--tls-key" if settings.tls_key is None else "--tls-cert"
+        raise Invalid(missing, "is missing; a certificate and its key are given together")
     if settings.secret_key is not None and not settings.secret_key.get_secret_value():
         raise Invalid("HOMEPORT_SECRET_KEY", "is empty; set a passphrase, or unset it to use the key file")
     return settings

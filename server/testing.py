@@ -45,11 +45,12 @@ async def open_in_process(
         flags: settings, as `homeport serve` has them.
     """
     clock = VirtualClock()
-    settings = load_settings(**({"data_dir": data_dir, "runtime": "simulated"} | flags))
+    settings = load_settings(**({"data_dir": data_dir, "runtime": "simulated", "gateway_port": 0} | flags))
     driver = SimulatedDriver("test", clock, rules)
     async with open_home(settings, clock, driver) as home:
         token = await access.ensure_token(
             home.services.store, clock, data_dir / "credentials.json", WORKSPACE
         )
         home.loop.start()
+        home.metrics.start()
         yield InProcessHome(home, clock, token)

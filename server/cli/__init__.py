@@ -2,8 +2,13 @@
 
 import click
 
+from .billing import billing
+from .exec_in import exec_in
+from .registries import registry
 from .reservations import reservation
 from .server import demo, doctor, env, exec_, serve
+from .tokens import token
+from .top import top
 from .workloads import approve, logs, status, why
 
 
@@ -13,5 +18,8 @@ def main() -> None:
     """Homeport: a GPU cloud that runs on your own machine."""
 
 
-for command in (serve, env, exec_, demo, doctor, status, why, logs, approve, reservation):
+for command in (
+    serve, env, exec_, demo, doctor, status, why, logs, approve, reservation, registry, token,
+    top, billing, exec_in,
+):  # fmt: skip
     main.add_command(command)

@@ -31,6 +31,8 @@ def open_answer(
     import urllib.error
     import urllib.request
 
+    from ..tls import trusting
+
     values = credentials(data_dir)
     base = values["LEPTON_WORKSPACE_URL"].partition("/api/")[0]
     request = urllib.request.Request(
@@ -43,7 +45,9 @@ def open_answer(
         },
     )
     try:
-        return urllib.request.urlopen(request, timeout=timeout_s)
+        return urllib.request.urlopen(
+            request, timeout=timeout_s, context=trusting(values.get("SSL_CERT_FILE"))
+        )
     except urllib.error.HTTPError as error:
         raise click.ClickException(json.loads(error.read()).get("message", str(error))) from error
     except OSError as error:

@@ -26,6 +26,9 @@ from .client import credentials, data_dir_of, data_dir_option
     "--allow-host-path", multiple=True, metavar="DIR", help="A directory of this host that may be mounted."
 )
 @click.option("--ephemeral", is_flag=True, default=None, help="Remove every container on exit.")
+@click.option("--tls", is_flag=True, default=None, help="Serve HTTPS, with a certificate of its own.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Serve HTTPS with this one (PEM).")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
 @click.option("--testing", is_flag=True, default=None, help="Allow faults to be injected.")
 def serve(**flags: Any) -> None:
     """Run the server until SIGTERM."""
@@ -62,17 +65,27 @@ def env(data_dir: Path | None, form: str) -> None:
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
 @data_dir_option
+@click.option(
+    "--proxy/--no-proxy", default=True, help="Lead the vendor's endpoint domain here, and no other."
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def exec_(data_dir: Path | None, command: tuple[str, ...]) -> None:
-    """Run a command with the clients' environment, against a server that is started if none answers."""
+def exec_(data_dir: Path | None, proxy: bool, command: tuple[str, ...]) -> None:
+    """
+    Run a command with the clients' environment, against a server that is started if none answers.
+
+    HTTPS_PROXY of the command leads https://WORKSPACE-ENDPOINT.xenon.lepton.run to the endpoint here.
+    No other host is reached by https through it: a command that needs others is run with --no-proxy.
+    """
     from ..background import server_for
+    from ..vendor_exec import vendor_domain
 
     where = data_dir_of(data_dir)
-    with server_for(where):
+    with server_for(where), vendor_domain(where, is_wanted=proxy) as more:
         import subprocess
 
+        values = credentials(where)
         try:
-            status = subprocess.run(command, env={**os.environ, **credentials(where)}, check=False).returncode
+            status = subprocess.run(command, env={**os.environ, **values, **more}, check=False).returncode
         except FileNotFoundError as error:
             raise click.ClickException(f"no command named {shlex.quote(command[0])}") from error
     sys.exit(status if status >= 0 else 128 - status)

@@ -42,7 +42,7 @@ def job(**spec: Any) -> dict[str, Any]:
         ),
         ("GET", f"{JOBS}?page=many", None, 422, "invalid", "page"),
         ("GET", "/api/v2/workspaces/local/logs", None, 400, "invalid", "job"),
-        ("GET", "/api/v2/workspaces/local/ingress", None, 501, "not_implemented", "coverage"),
+        ("GET", "/api/v2/workspaces/local/rayclusters", None, 501, "not_implemented", "coverage"),
         ("DELETE", "/api/v2/workspaces/local/secrets/none", None, 404, "not_found", "none"),
     ],
 )  # fmt: skip

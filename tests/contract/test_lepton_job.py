@@ -104,9 +104,9 @@ def test_job_that_cannot_fit_says_why(home: World) -> None:
 
 def test_unserved_request_is_a_typed_501(home: World) -> None:
     home.login()
-    assert "not_implemented" in home.lep("ingress", "list", ok=False)
+    assert "not_implemented" in home.lep("raycluster", "list", ok=False)
     with pytest.raises(urllib.error.HTTPError) as refused:
-        _get(home, "/ingress")
+        _get(home, "/rayclusters")
     assert refused.value.code == 501
     assert json.loads(refused.value.read())["code"] == "not_implemented"
 
