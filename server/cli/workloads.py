@@ -16,7 +16,7 @@ def status(data_dir: Path | None) -> None:
     health = ask(where, "health")
     click.echo(health["status"] + "".join(f"\n  {reason}" for reason in health["reasons"]))
     for row in ask(where, "workloads"):
-        click.echo(f"{row['id']:40} {row['kind']:6} {row['phase']:10} {row['shape']}")
+        click.echo(f"{row['id']:40} {row['kind']:8} {row['phase']:13} {row['shape']}")
 
 
 @click.command()

@@ -20,6 +20,16 @@ from .tasks import KeyedTasks
 ProbeKey = tuple[str, int, ProbeKind]
 
 
+HURRY_MS, HURRIED_PERIOD_S = 10_000, 0.02
+
+
+def hurried(probe: Probe) -> Probe:
+    """For a replica that requests wait for: they are not to wait for the probe's delay as well."""
+    if probe.kind is not ProbeKind.READINESS:
+        return probe
+    return replace(probe, initial_delay_s=0, period_s=HURRIED_PERIOD_S)
+
+
 class Probing:
     """
     Args:
@@ -33,6 +43,7 @@ class Probing:
         self._prober, self._store, self._clock, self._turned = prober, store, clock, turned
         self._tasks = KeyedTasks(clock, when_done)
         self._states: dict[ProbeKey, ProbeState] = {}
+        self._probes: dict[ProbeKey, Probe] = {}  # as they are to be made from now on
         self._telling: set[ProbeKey] = set()
 
     def look(
@@ -45,31 +56,36 @@ class Probing:
             attempt = live.get((seen.replica_id, seen.attempt))
             if attempt is None or seen.state is not ContainerState.RUNNING:
                 continue
-            spec = spec_of(workloads[attempt.workload_id], attempt)
+            workload = workloads[attempt.workload_id]
+            spec = spec_of(workload, attempt)
             serving = spec.serving if spec is not None else None
             for probe in (serving.readiness, serving.liveness) if serving else ():
                 if probe is not None:
                     key = (*attempt.key, probe.kind)
                     probed.add(key)
-                    self._ensure(key, probe, attempt, seen)
+                    age_ms = self._clock.now_ms() - (attempt.started_at_ms or 0)
+                    is_hurried = workload.is_waking and age_ms < HURRY_MS
+                    self._ensure(key, hurried(probe) if is_hurried else probe, attempt, seen)
         for key in self._states.keys() - probed:
             self._tasks.cancel(key)
-            del self._states[key]
+            del self._states[key], self._probes[key]
 
     def _ensure(self, key: ProbeKey, probe: Probe, attempt: Attempt, seen: Observed) -> None:
         stored = attempt.readiness if probe.kind is ProbeKind.READINESS else attempt.liveness
         first = begin(probe, stored, container=seen.handle.id, started_at_ms=attempt.started_at_ms or 0)
+        self._probes[key] = probe
         state = self._states.setdefault(key, first)
         if state.container != seen.handle.id:
             state = self._states[key] = first
         if state.verdict is not first.verdict and key not in self._telling:
             # It could not be written, or a write of the attempt that began earlier came later.
             self._tasks.start((*key, "tell"), lambda: self._tell(key, probe, state, "as before"))
-        self._tasks.start(key, lambda: self._watch(key, probe, seen.address))
+        self._tasks.start(key, lambda: self._watch(key, seen.address))
 
-    async def _watch(self, key: ProbeKey, probe: Probe, host: str) -> None:
+    async def _watch(self, key: ProbeKey, host: str) -> None:
         while not (state := self._states[key]).is_on_hold:
             await self._clock.sleep(max(0.0, (state.due_ms - self._clock.now_ms()) / 1000))
+            probe = self._probes[key]
             result, told = await self._prober.probe(probe.handler, host, probe.timeout_s)
             after = fold(probe, state, result, self._clock.now_ms())
             if key not in self._states:

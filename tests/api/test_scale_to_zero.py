@@ -90,6 +90,19 @@ def test_all_who_wait_are_answered_after_one_wake(play: Any) -> None:
     play(scenario, SERVES)
 
 
+def test_request_that_wakes_does_not_wait_for_the_probes_delay(play: Any) -> None:
+    """The first start waits for it, as the kubelet would; nobody asks yet."""
+
+    async def scenario(api: Api) -> None:
+        async with endpoint(api) as (e, _):
+            await at_zero(e)
+            began = e.clock.now_ms()
+            assert (await e.ask()).status_code == 200
+            assert e.clock.now_ms() == began
+
+    play(scenario, SERVES)
+
+
 def test_waiting_goes_on_when_the_first_replica_dies_on_its_way(play: Any) -> None:
     async def scenario(api: Api) -> None:
         async with endpoint(api) as (e, _):
