@@ -165,6 +165,23 @@ def test_pod_is_made_listed_and_removed_from_the_command_line(home: World, sdk: 
     eventually("gone", lambda: raw(home, "/devpods") == [])
 
 
+@pytest.mark.docker
+def test_ports_for_ssh_and_jupyterlab_are_shown(docker_home: World, sdk: Sdk) -> None:
+    home = docker_home
+    home.login()
+    home.lep(
+        "pod", "create", "-n", "lab", "--resource-shape", "cpu.small", "--container-image", home.image,
+        "--container-command", "sleep 600", "--container-port", "2222:tcp:hostmap", "--container-port",
+        "18889:tcp:hostmap",
+    )  # fmt: skip
+    eventually("Ready", lambda: is_ready(home, sdk, "lab"))
+    told = raw(home, "/deployments/lab")["status"]["container_port_status"]
+    ports = {port["container_port"]: port["host_port"] for port in told}
+    listed = " ".join(home.lep("pod", "list", "--detail").split())
+    assert str(ports[2222]) in listed
+    assert f"18889 -> {ports[18889]}" in listed
+
+
 def test_pods_and_endpoints_share_their_names_but_not_the_new_lists(process_home: World, sdk: Sdk) -> None:
     home = process_home
     create(home, sdk, "one", "sleep 600")
