@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root_on_process") and is_process and os.geteuid() != 0:
         pytest.skip("the process runtime gives names to workers, and read-only mounts, only as root")
 
+
+# A shell that begins the tests in the background has these ignored, and every program they start with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 RUNTIMES = [pytest.param("docker", marks=pytest.mark.docker), "process"]
 

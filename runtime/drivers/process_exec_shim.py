@@ -7,6 +7,7 @@ and then is the command: nothing of it stays. What keeps it from that is written
 JSON to `tell`; a successful exec closes that unwritten.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -71,8 +72,10 @@ def become(job: dict[str, Any]) -> None:
     if job["tty"]:
         env.setdefault("TERM", "xterm")
     os.get_exec_path(env)  # imports what it needs: in the workload's root there may be no Python
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these, and exec would pass that on
-        signal.signal(number, signal.SIG_DFL)
+    # What Python, or a shell that began the server in the background, ignores would stay ignored after exec.
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with contextlib.suppress(OSError):  # the C library keeps two of them to itself
+            signal.signal(number, signal.SIG_DFL)
     os.execvpe(job["command"][0], job["command"], env)
 
 

@@ -11,6 +11,7 @@ command runs), `root` (what its mounts need) and `log`, one entry per line:
 command's own: its line was too long, or not finished yet.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -406,8 +407,10 @@ def _become(folder: Path, job: dict[str, Any], output: int, parent: int) -> None
             first = job["mounts"][0]["target"] if job["mounts"] else "/etc/hosts"
             raise Refused(first, f"no private mounts: {error.strerror or error}") from error
         os.chdir(work)  # the same directory, in the root that the command sees
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these, and exec would pass that on
-        signal.signal(number, signal.SIG_DFL)
+    # What Python, or a shell that began the server in the background, ignores would stay ignored after exec.
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with contextlib.suppress(OSError):  # the C library keeps two of them to itself
+            signal.signal(number, signal.SIG_DFL)
     os.execvpe(job["command"][0], job["command"], job["env"])
 
 

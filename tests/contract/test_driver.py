@@ -637,3 +637,14 @@ def test_ten_thousand_containers_are_cheap(tmp_path: Path) -> None:
         return took
 
     assert asyncio.run(main()) < 1  # a hundred lists; worked out anew each time they would take several
+
+
+@contract(only="process")
+async def test_command_hears_signals_that_the_server_was_told_to_ignore(bench: Bench) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        driver = bench.open()
+        handle = await driver.start(bench.spec(shell("grep SigIgn /proc/self/status")))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    await bench.says(driver, handle, "SigIgn:\t0000000000000000")
