@@ -11,8 +11,8 @@ class HomeportError(Exception):
 class NotFound(HomeportError):
     code, status = "not_found", 404
 
-    def __init__(self, kind: str, name: str) -> None:
-        super().__init__(f"no {kind} named {name!r}")
+    def __init__(self, kind: str, name: str, *, among: str = "") -> None:
+        super().__init__(f"no {kind} named {name!r}" + (f"; there is {among}" if among else ""))
         self.kind, self.name = kind, name
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -49,8 +50,11 @@ def listen(settings: Settings) -> socket.socket:
     try:
         listener.bind((settings.host, settings.port))
     except OSError as error:
+        listener.close()
+        is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         raise Invalid(
-            "--port", f"cannot listen on {settings.host}:{settings.port}: {error.strerror}"
+            "--host" if is_host else "--port",
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
         ) from error
     listener.listen(1024)
     return listener
@@ -64,10 +68,15 @@ def make_websocket(**given: Any) -> asyncio.Protocol:
 
 
 class NoAddresses(logging.Filter):
-    """uvicorn notes each WebSocket with its address, which holds what a user runs."""
+    """
+    uvicorn notes each WebSocket with its address, which holds what a user runs, and calls it an
+    error of ours when one is refused.
+    """
+
+    UNWANTED = ('%s - "WebSocket', "ASGI callable returned without completing handshake")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith('%s - "WebSocket')
+        return not str(record.msg).startswith(self.UNWANTED)
 
 
 async def run_until_signal(

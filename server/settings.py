@@ -1,11 +1,12 @@
 """Every setting: a flag of `serve` and a HOMEPORT_* variable, in one table (docs/settings.md)."""
 
 import ipaddress
+import json
 import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .crashpoints import parse_crash_at
@@ -14,6 +15,7 @@ from .errors import Invalid
 
 # Read by other parts (tests, demo, the process runtime's workloads), not settings of the server.
 OTHERS = frozenset({"HOMEPORT_LEP", "HOMEPORT_DEMO_IMAGE", "HOMEPORT_SIMULATED_GPU"})
+LISTS = ("HOMEPORT_ALLOW_HOST", "HOMEPORT_ALLOW_HOST_PATH")
 
 
 def default_data_dir() -> Path:
@@ -55,15 +57,27 @@ def load_settings(**flags: object) -> Settings:
     Flags win over the environment; a flag that was not given is None.
 
     Raises:
-        Invalid: a HOMEPORT_* variable that is not a setting, crash points outside testing,
-            a relative path, or an empty passphrase.
+        Invalid: a HOMEPORT_* variable that is not a setting or cannot be read, crash points
+            outside testing, a relative path, two listeners on one port, or an empty passphrase.
     """
     known = {f"HOMEPORT_{name.upper()}" for name in Settings.model_fields} | OTHERS
     unknown = sorted(n for n in os.environ if n.startswith("HOMEPORT_") and n not in known)
     if unknown:
         raise Invalid(unknown[0], f"not a setting; the settings are {', '.join(sorted(known - OTHERS))}")
     given = {k: v for k, v in flags.items() if v is not None}
-    settings = Settings(**given)  # pyright: ignore[reportArgumentType]
+    for name in LISTS:
+        if (told := os.environ.get(name)) is not None and not _is_json_list(told):
+            raise Invalid(name, """is no JSON list; write it as '["one", "two"]'""")
+    if "data_dir" not in given and os.environ.get("HOMEPORT_DATA_DIR") == "":
+        raise Invalid("HOMEPORT_DATA_DIR", "is empty; name a directory, or unset it")
+    try:
+        settings = Settings(**given)  # pyright: ignore[reportArgumentType]
+    except ValidationError as error:
+        first = error.errors()[0]  # not its input, which may be the passphrase
+        name = str(first["loc"][0])
+        field = f"--{name.replace('_', '-')}" if name in given else f"HOMEPORT_{name.upper()}"
+        raise Invalid(field, first["msg"].replace("Input should be", "must be")) from None
+    _check_listeners(settings)
     if settings.crash_at and not settings.testing:
         raise Invalid("HOMEPORT_CRASH_AT", "is honoured only with HOMEPORT_TESTING=1")
     if settings.crash_at:
@@ -84,3 +98,19 @@ def load_settings(**flags: object) -> Settings:
     if settings.secret_key is not None and not settings.secret_key.get_secret_value():
         raise Invalid("HOMEPORT_SECRET_KEY", "is empty; set a passphrase, or unset it to use the key file")
     return settings
+
+
+def _is_json_list(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), list)
+    except ValueError:
+        return False
+
+
+def _check_listeners(settings: Settings) -> None:
+    if not settings.host.strip():
+        raise Invalid("--host", "is empty, which would be every address; write 0.0.0.0 if that is meant")
+    if settings.gateway_port is None and settings.port == 65535:
+        raise Invalid("--gateway-port", "--port is the last one there is; give --gateway-port as well")
+    if settings.port and settings.port == settings.gateway_port:
+        raise Invalid("--gateway-port", f"{settings.port} is --port's already; choose another")

@@ -2,6 +2,7 @@
 
 import json
 import os
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,20 @@ def open_answer(
             request, timeout=timeout_s, context=trusting(values.get("SSL_CERT_FILE"))
         )
     except urllib.error.HTTPError as error:
-        raise click.ClickException(json.loads(error.read()).get("message", str(error))) from error
+        raise click.ClickException(refusal(base, error.code, error.read())) from error
     except OSError as error:
         raise click.ClickException(f"no server answers at {base}; start one with `homeport serve`") from error
+
+
+def refusal(base: str, status: int, body: bytes) -> str:
+    """What the server has against a request; without a word of its own, at least who answered what."""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        known = status in HTTPStatus.__members__.values()
+        told = f"{status} {HTTPStatus(status).phrase}" if known else str(status)
+        more = "; its log has more" if status >= 500 else ""
+        return f"{base} answers {told}{more}"
 
 
 def ask(data_dir: Path, path: str, *, method: str = "GET", body: object = None) -> Any:
@@ -59,6 +71,35 @@ def ask(data_dir: Path, path: str, *, method: str = "GET", body: object = None) 
         return json.load(answer)
 
 
-data_dir_option = click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Where everything is kept."
-)
+class DataDir(click.Path):
+    """Nothing is no directory: `--data-dir "$UNSET"` would be the one that the command is run in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("is empty; name a directory, or leave the option out", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Name(click.ParamType[str]):
+    """Of a workload, a login or a reservation, fit to be one part of a path once it is quoted."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value or "/" in value:
+            self.fail(f"{value!r} is no name", param, ctx)
+        return value
+
+
+class Number(click.FloatRange):
+    """A range that NaN is not in, though it is neither below nor above."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
+NAME = Name()
+data_dir_option = click.option("--data-dir", type=DataDir(path_type=Path), help="Where everything is kept.")

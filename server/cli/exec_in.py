@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .client import credentials, data_dir_of, data_dir_option
+from .client import NAME, credentials, data_dir_of, data_dir_option
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -23,7 +23,7 @@ LOST = 255  # as ssh has it: the connection broke, and nobody knows how the comm
 
 @click.command("exec-in")
 @data_dir_option
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--replica", help="In this one; needed where several run.")
 @click.option(
     "-t", "--tty/--no-tty", default=None, help="At a terminal, or not.  [default: as this command is]"

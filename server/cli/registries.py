@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .client import ask, data_dir_of, data_dir_option
+from .client import NAME, ask, data_dir_of, data_dir_option
 
 
 @click.group()
@@ -47,7 +47,7 @@ def list_registries(data_dir: Path | None) -> None:
 
 @registry.command("remove")
 @data_dir_option
-@click.argument("name")
+@click.argument("name", type=NAME)
 def remove_registry(data_dir: Path | None, name: str) -> None:
     """Forget a login. Images that were pulled with it stay on the machine."""
     from urllib.parse import quote

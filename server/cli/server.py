@@ -86,8 +86,11 @@ def exec_(data_dir: Path | None, proxy: bool, command: tuple[str, ...]) -> None:
         values = credentials(where)
         try:
             status = subprocess.run(command, env={**os.environ, **values, **more}, check=False).returncode
-        except FileNotFoundError as error:
-            raise click.ClickException(f"no command named {shlex.quote(command[0])}") from error
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            what = "no command named {}" if missing else f"cannot run {{}}: {error.strerror}"
+            click.echo(f"Error: {what.format(shlex.quote(command[0]))}", err=True)
+            status = 127 if missing else 126  # as a shell has it
     sys.exit(status if status >= 0 else 128 - status)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .client import ask, data_dir_of, data_dir_option
+from .client import Number, ask, data_dir_of, data_dir_option
 
 
 @click.group()
@@ -15,7 +15,13 @@ def token() -> None:
 @token.command("add")
 @data_dir_option
 @click.argument("owner")
-@click.option("--days", type=click.FloatRange(0, min_open=True), default=90.0, show_default=True)
+@click.option(
+    "--days",
+    type=Number(0, 3650, min_open=True),
+    default=90.0,
+    show_default=True,
+    help="It is good so long.",
+)
 def add_token(data_dir: Path | None, owner: str, days: float) -> None:
     """Print a new token for OWNER, such as ada@example.org. It is shown this once."""
     click.echo(ask(data_dir_of(data_dir), "tokens", body={"owner": owner, "days": days})["token"])

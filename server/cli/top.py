@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .client import ask, data_dir_of, data_dir_option
+from .client import Number, ask, data_dir_of, data_dir_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +37,7 @@ UNKNOWN = "-"
     "--once", is_flag=True, help="One plain table, and no more; so too where the output is no terminal."
 )
 @click.option(
-    "--every", type=click.FloatRange(0.5), default=2.0, show_default=True, help="Seconds between looks."
+    "--every", type=Number(0.5, 86400), default=2.0, show_default=True, help="Seconds between looks."
 )
 def top(data_dir: Path | None, once: bool, every: float) -> None:
     """What runs, what is asked of it in the last minute, and what it uses."""
@@ -77,7 +77,7 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     simulated = " sim" if any(gpu["simulated"] for gpu in gpus) else ""
     percent: float | None = row["gpu_percent"]
     return (
-        row["name"] if row.get("last_minute") else row["id"],
+        row["id"] if row["kind"] == "job" else row["name"],  # many jobs may have one name
         row["kind"],
         row["phase"],
         f"{row['replicas']['ready']}/{row['replicas']['wanted']}",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .client import ask, data_dir_of, data_dir_option, open_answer
+from .client import NAME, ask, data_dir_of, data_dir_option, open_answer
 
 
 @click.command()
@@ -21,10 +21,12 @@ def status(data_dir: Path | None) -> None:
 
 @click.command()
 @data_dir_option
-@click.argument("name")
+@click.argument("name", type=NAME)
 def why(data_dir: Path | None, name: str) -> None:
     """Why a workload is where it is."""
-    answer = ask(data_dir_of(data_dir), f"why/{name}")
+    from urllib.parse import quote
+
+    answer = ask(data_dir_of(data_dir), f"why/{quote(name, safe='')}")
     click.echo(f"{answer['id']} is {answer['phase']}")
     for reason in answer["reasons"]:
         click.echo(f"  {reason}")
@@ -32,7 +34,7 @@ def why(data_dir: Path | None, name: str) -> None:
 
 @click.command()
 @data_dir_option
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--replica", help="Only this one's.")
 @click.option("-f", "--follow", is_flag=True, help="Until it ends.")
 def logs(data_dir: Path | None, name: str, replica: str | None, follow: bool) -> None:
@@ -50,7 +52,7 @@ def logs(data_dir: Path | None, name: str, replica: str | None, follow: bool) ->
 
 @click.command()
 @data_dir_option
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.argument("replica", required=False)
 def approve(data_dir: Path | None, name: str, replica: str | None) -> None:
     """Let the replicas of an endpoint take requests that it holds back for approval."""

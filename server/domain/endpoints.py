@@ -127,6 +127,11 @@ def is_surge(workload: Workload, attempts: Sequence[Attempt]) -> bool:
     return has_all and bool(_others(workload, attempts))
 
 
+def has_leaving(workload: Workload, attempts: Sequence[Attempt]) -> bool:
+    """What ran before it was begun anew has not ended yet, and is not kept up for anybody."""
+    return not workload.before and bool(_others(workload, attempts))
+
+
 def room_maker(workload: Workload, attempts: Sequence[Attempt]) -> Attempt | None:
     """
     The old replica that is to end before its successor starts, where there is no room for

@@ -19,10 +19,10 @@ def parse_time_ms(field: str, text: str, now_ms: int) -> int:
     Raises:
         Invalid: it is neither, with `field` as the field.
     """
-    if ago := AGO.fullmatch(text.strip()):
-        return max(0, now_ms - timedelta(**{UNITS[ago[2]]: int(ago[1])}) // timedelta(milliseconds=1))
     try:
+        if ago := AGO.fullmatch(text.strip()):
+            return max(0, now_ms - timedelta(**{UNITS[ago[2]]: int(ago[1])}) // timedelta(milliseconds=1))
         at = datetime.fromisoformat(text.strip())
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise Invalid(field, f"{text!r} is no time; write 7d, 12h, 90m, or 2026-11-01") from error
     return max(0, round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000))

@@ -375,8 +375,9 @@ def open_listener(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        remedy = "choose another --gateway-port, or end what listens there"
+        raise OSError(error.errno, f"{error.strerror}: {host}:{port}; {remedy}") from error
     listener.setblocking(False)
     return listener

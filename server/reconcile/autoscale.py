@@ -64,7 +64,7 @@ class Autoscaler:
                 after = replace(workload, decided_replicas=decision.replicas, is_warm=is_warm)
                 decisions[workload.id] = (workload, after, decision)
         if decisions:
-            await self._store.write(lambda session: _save(session, decisions, now_ms))
+            wakes -= await self._store.write(lambda session: _save(session, decisions, now_ms))
         self._traffic.wakes -= wakes  # not before it is written: it is told once
         return pause_s
 
@@ -112,8 +112,13 @@ class Autoscaler:
 
 def _save(
     session: Session, decisions: Mapping[str, tuple[Workload, Workload, Decision]], now_ms: int
-) -> None:
+) -> set[str]:
+    """The route keys of those that their users changed meanwhile: they are looked at again."""
+    left: set[str] = set()
     for workload_id, (before, after, decision) in decisions.items():
-        if load_workload(session, workload_id) == before:  # else its user changed it meanwhile
+        if load_workload(session, workload_id) == before:
             save_workload(session, after)
             add_event(session, workload_id, now_ms, decision.reason, decision.message)
+        else:
+            left.add(before.route_key)
+    return left

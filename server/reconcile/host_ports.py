@@ -99,7 +99,7 @@ class HostPorts:
             new = fixed or self._choose(session, workload_id, port, taken)
             owner = leases.owner_of(session, new, port[1]) if new else workload_id
             if not new or owner not in (None, workload_id):
-                why = f"host port {new} belongs to {owner}" if new else "no host port is free"
+                why = f"host port {new} belongs to another pod" if new else "no host port is free"
                 add_event(session, workload_id, now_ms, "HostPortTaken", why, type_="Warning")
                 leases.release(session, workload_id, port)
                 continue

@@ -69,6 +69,7 @@ class ReconcileLoop:
         self.observed: Sequence[Observed] = ()  # as last listed
         self.passes, self.pass_s = 0, 0.0  # how many, and what they took together
         self._routes: Mapping[str, Route] = {}  # that the gateway was shown
+        self._showing = asyncio.Lock()
         self._drains = Drains(machine)
         self._placing = Placing(machine, self._begin, self.poke)
 
@@ -275,7 +276,22 @@ class ReconcileLoop:
         self.poke()
 
     async def _show_routes(self) -> None:
-        """After what was recorded, and before anything is stopped. Bounded by the gateway's patience."""
+        """
+        After what was recorded, and before anything is stopped. Bounded by the gateway's patience.
+
+        One at a time, and each reads when its turn comes: of two that wait for the same table to
+        be shown, one would be left out.
+        """
+        async with self._showing:
+            await self._tasks.join(ROUTES)  # of one that was cancelled meanwhile
+            routes = self._wanted_routes()
+            if routes != self._routes:
+                self._routes = routes
+                self._m.traffic.shown(routes.values())
+                self._tasks.start(ROUTES, lambda: self._m.show_routes(routes.values()))
+                await self._tasks.join(ROUTES)
+
+    def _wanted_routes(self) -> Mapping[str, Route]:
         reads = self._m.store.reads
         tokens: dict[str, frozenset[str]] = {}
         for token in reads.tokens():
@@ -291,13 +307,7 @@ class ReconcileLoop:
         ingresses, rpm = self._m.store.read(ingresses_of), self._m.ingress_rpm
         wakes = self._m.zero.wakes
         routes = routes_of(workloads, attempts, self._addresses, tokens, wakes=wakes)
-        routes = with_hosts(routes, ingresses, tokens, rpm)
-        if routes != self._routes:
-            await self._tasks.join(ROUTES)
-            self._routes = routes
-            self._m.traffic.shown(routes.values())
-            self._tasks.start(ROUTES, lambda: self._m.show_routes(routes.values()))
-            await self._tasks.join(ROUTES)
+        return with_hosts(routes, ingresses, tokens, rpm)
 
     async def _resume(self, attempt: Attempt, handle: Handle) -> None:
         await self._m.driver.resume(handle)

@@ -90,6 +90,8 @@ class Placing:
             attempts = load_attempts(session, ask.workload.id)
             if current is None or not set(ask.indexes) <= set(needed(current, attempts, now).indexes):
                 return launches  # it changed while the plan was made
+            if as_started(current).spec != ask.workload.spec:
+                return launches  # what was placed is another size, perhaps
             number = max((a.number for a in attempts), default=0) + 1
             started = as_started(current)
             for index, placement in zip(ask.indexes, placements, strict=True):

@@ -7,7 +7,7 @@ from sqlmodel import Session
 
 from ...scheduler.model import Unplaced
 from ...scheduler.plan import plan
-from ..domain.endpoints import REPLACED, is_surge, room_maker
+from ..domain.endpoints import REPLACED, has_leaving, is_surge, room_maker
 from ..domain.rollouts import as_started, resumed
 from ..domain.workload import Attempt, Workload
 from ..snapshot import Ask, Room
@@ -19,7 +19,7 @@ from .host_ports import wanted_ports
 def surge_refusal(workload: Workload, attempts: Sequence[Attempt], driver: str) -> str:
     """Why two replicas of it cannot be on one machine at a time, whatever is free; "" where they can."""
     serving = workload.spec.serving
-    if serving is None or not is_surge(workload, attempts):
+    if serving is None or not (is_surge(workload, attempts) or has_leaving(workload, attempts)):
         return ""
     if driver == "process" and serving.port is not None:
         return f"the old one listens on port {serving.port}, and processes share the ports of the host"

@@ -7,6 +7,7 @@ from decimal import Decimal
 from ..domain.billing import BY, Held, Line, bill, total
 from ..errors import Invalid
 from ..store.allocations import START, read_held
+from .access import Caller
 from .context import Services
 
 PAGE = 2000  # read at a time: the API shares this thread
@@ -27,13 +28,15 @@ class Bill:
 async def get_bill(
     services: Services,
     prices: Mapping[str, Decimal],
-    workspace: str,
+    who: Caller,
     *,
     by: str = "workload",
     since_ms: int | None = None,
     until_ms: int | None = None,
 ) -> Bill:
     """
+    Of what the caller may see.
+
     Args:
         since_ms: the beginning of everything unless given. until_ms: now unless given.
 
@@ -47,9 +50,11 @@ async def get_bill(
     if until_ms is not None and until_ms < since:
         raise Invalid("until", "is before since; the window begins with since")
     held: list[Held] = []
-    after = START
+    after, viewer = START, None if who.is_admin else who.owner
     while True:
-        page, after = services.store.read(lambda s, at=after: read_held(s, workspace, since, at, PAGE))
+        page, after = services.store.read(
+            lambda s, at=after: read_held(s, who.workspace, since, at, PAGE, viewer)
+        )
         held += page
         if len(page) < PAGE:
             break

@@ -9,6 +9,7 @@ from ..domain.endpoints import is_asleep, is_ready, ready_of, serving_of
 from ..domain.rollouts import begun_anew
 from ..domain.workload import Attempt, Workload, WorkloadSpec
 from ..errors import Conflict, Invalid, NotFound
+from ..store.documents import to_doc
 from ..store.reads import Found
 from ..store.writes import add_event, load_attempt, load_workload, save_attempt
 from .access import Caller
@@ -47,6 +48,19 @@ def list_endpoints(services: Services, who: Caller, kinds: Sequence[str] = (KIND
         for found in list_workloads(services, who.workspace, kind, archived=False, viewer=who)
     ]
     return found if len(kinds) == 1 else sorted(found, key=lambda f: -f.workload.created_at_ms)
+
+
+def hidden_keys(services: Services, who: Caller) -> set[str]:
+    """By which the gateway knows what the caller may not see. For an admin nothing has to be read."""
+    if who.is_admin:
+        return set()
+    return {
+        found.workload.route_key
+        for kind in BOTH
+        for found in list_workloads(
+            services, who.workspace, kind, archived=False, accepts=lambda w: not who.is_shown(w)
+        )
+    }
 
 
 def get_endpoint(
@@ -128,6 +142,7 @@ async def change_endpoint(
     if planned == found.workload:
         raise Invalid("spec", "no valid field to update")  # the clients look for these words
     if is_dry_run:
+        to_doc(planned)  # refused as the change itself would be
         return planned
 
     def change(workload: Workload, attempts: list[Attempt]) -> tuple[Workload, str]:

@@ -67,5 +67,5 @@ def find_running(services: Services, who: Caller, name: str, replica: str | None
     if replica is None and len(running) > 1:
         raise Invalid("replica", f"{found.workload.id} has several; name one of {ids}")
     if replica is not None and replica not in running:
-        raise NotFound("replica that runs", f"{replica}; there is {ids}")
+        raise NotFound("replica that runs", replica, among=ids)
     return running[replica] if replica is not None else next(iter(running.values()))

@@ -29,7 +29,9 @@ def get_ingress(services: Services, workspace: str, domain: str) -> Ingress:
     return found
 
 
-async def create_ingress(services: Services, ingress: Ingress, own_names: frozenset[str]) -> Ingress:
+async def create_ingress(
+    services: Services, who: Caller, ingress: Ingress, own_names: frozenset[str]
+) -> Ingress:
     """
     Args:
         own_names: of the server itself.
@@ -39,7 +41,7 @@ async def create_ingress(services: Services, ingress: Ingress, own_names: frozen
         Invalid: the domain or its endpoints cannot be served.
     """
     wanted = replace(ingress, domain=checked_domain(ingress.domain, own_names, OWN_DOMAINS))
-    _check(services, wanted, ())
+    _check(services, who, wanted, ())
 
     def insert(session: Session) -> None:
         if rows.load_ingress(session, wanted.domain) is not None:
@@ -70,7 +72,7 @@ async def change_ingress(
     if key_of(after.domain) != before.domain:
         raise Invalid("spec.domain_name", f"of {before.domain} cannot be changed; make another ingress")
     after = replace(after, domain=before.domain)
-    _check(services, after, [s.endpoint for s in before.shares])
+    _check(services, who, after, [s.endpoint for s in before.shares])
     if after == before:
         return before
     after = replace(
@@ -135,8 +137,13 @@ def check_host_form(services: Services, workspace: str, name: str) -> None:
                 )
 
 
-def _check(services: Services, ingress: Ingress, before: Sequence[str]) -> None:
+def _check(services: Services, who: Caller, ingress: Ingress, before: Sequence[str]) -> None:
+    """What the caller may not see is not there to be named."""
     if len(ingress.shares) > MOST_ENDPOINTS:
         raise Invalid("spec.endpoints", f"has {len(ingress.shares)}; {MOST_ENDPOINTS} at most")
-    found = list_workloads(services, ingress.workspace, ENDPOINT, archived=False) if ingress.shares else []
+    found = (
+        list_workloads(services, ingress.workspace, ENDPOINT, archived=False, viewer=who)
+        if ingress.shares
+        else []
+    )
     check_shares(ingress.shares, {f.workload.name for f in found if not f.workload.is_deleting}, before)

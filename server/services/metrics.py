@@ -8,6 +8,7 @@ from ...runtime.metrics import GpuUsage, Key, ReplicaUsage
 from ..domain.endpoints import is_ready, wanted_replicas
 from ..domain.metrics import Minute, Traffic
 from ..domain.workload import TERMINAL, Attempt, AttemptState, Phase, Workload
+from .access import Caller
 from .context import Services
 from .endpoints import BOTH
 
@@ -66,13 +67,16 @@ class Row:
         return [gpu for replica in self.replicas if replica.usage for gpu in replica.usage.gpus]
 
 
-def list_rows(services: Services, figures: Figures, workspace: str) -> list[Row]:
-    """What is not over: what serves first, in the order of names; then the rest, newest first."""
+def list_rows(services: Services, figures: Figures, who: Caller) -> list[Row]:
+    """
+    What the caller may see and is not over: what serves first, in the order of names; then the
+    rest, newest first.
+    """
     reads = services.store.reads
     found = [
         f
         for f in reads.active(services.clock.now_ms())
-        if f.phase not in TERMINAL and f.workload.workspace == workspace
+        if f.phase not in TERMINAL and f.workload.workspace == who.workspace and who.may_see(f)
     ]
     attempts = reads.attempts([f.id for f in found]) if found else {}
     usage = figures.usage()

@@ -12,12 +12,15 @@ START: Cursor = ("", -1)
 
 
 def read_held(
-    session: Session, workspace: str, since_ms: int, after: Cursor, size: int
+    session: Session, workspace: str, since_ms: int, after: Cursor, size: int, viewer: str | None = None
 ) -> tuple[list[Held], Cursor]:
     """
     A page of those that held a place at or after `since_ms`, in the order of their keys; short at the end.
 
     Attempts from before they noted their shape have the one of their workload now.
+
+    Args:
+        viewer: an owner, without what others have that is private; None sees all.
     """
     placed = func.json_extract(col(_a.doc), "$.placed_at_ms")
     until = func.json_extract(col(_a.doc), "$.finished_at_ms")
@@ -25,6 +28,7 @@ def read_held(
         func.nullif(func.json_extract(col(_a.doc), "$.shape"), ""),
         func.json_extract(col(_w.doc), "$.spec.shape"),
     )
+    is_private = func.json_extract(col(_w.doc), "$.spec.is_private")
     query = (
         select(
             col(_a.replica_id), col(_a.number), col(_w.id), col(_w.owner), shape,
@@ -35,6 +39,7 @@ def read_held(
             col(_w.workspace) == workspace,
             tuple_(col(_a.replica_id), col(_a.number)) > after,
             or_(col(_a.is_live), func.max(until, placed) >= since_ms),
+            or_(viewer is None, col(_w.owner) == viewer, is_private.is_not(True)),
         )
         .order_by(col(_a.replica_id), col(_a.number))
         .limit(size)

@@ -13,16 +13,16 @@ _WORKLOAD, _ATTEMPT = TypeAdapter(Workload), TypeAdapter(Attempt)
 def to_doc(thing: Workload | Attempt) -> str:
     """
     Raises:
-        Invalid: it would not be read as it was written (a lone surrogate, NaN, hundreds of
+        Invalid: it would not be read as it was written (a lone surrogate, NaN, Infinity, hundreds of
             levels), and so would break every list and comparison that it is in.
     """
     try:
-        doc = to_json(thing).decode()
+        doc = to_json(thing, inf_nan_mode="null").decode()
         again = workload_from(doc) if isinstance(thing, Workload) else attempt_from(doc)
     except ValueError as error:
         raise Invalid("body", f"cannot be kept as JSON: {error}") from error
     if again != thing:
-        raise Invalid("body", "cannot be kept as JSON: it has NaN in it")
+        raise Invalid("body", "cannot be kept as JSON: it has NaN or Infinity in it")
     return doc
 
 

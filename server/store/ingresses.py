@@ -31,12 +31,12 @@ def save_ingress(session: Session, ingress: Ingress) -> None:
         Invalid: it would not be read as it was written.
     """
     try:
-        doc = to_json(ingress).decode()
+        doc = to_json(ingress, inf_nan_mode="null").decode()
         again = _INGRESS.validate_json(doc)
     except ValueError as error:
         raise Invalid("body", f"cannot be kept as JSON: {error}") from error
     if again != ingress:
-        raise Invalid("body", "cannot be kept as JSON: it has NaN in it")
+        raise Invalid("body", "cannot be kept as JSON: it has NaN or Infinity in it")
     row = session.get(IngressRow, ingress.domain)
     if row is None:
         row = IngressRow(name=ingress.domain, workspace=ingress.workspace, doc=doc)

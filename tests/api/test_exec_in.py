@@ -193,7 +193,7 @@ def test_socket_of_any_path_is_guarded_and_cleaned(play: Any) -> None:
         ("job", [*TRUE, ("tty", "maybe")], [SUBPROTOCOL], 400, "tty: is true or false, not 'maybe'"),
         ("job", TRUE, [], 400, "Sec-WebSocket-Protocol: must offer v5.channel.k8s.io"),
         ("job", TRUE, ["v4.channel.k8s.io"], 400, "Sec-WebSocket-Protocol"),
-        ("job", [*TRUE, ("replica", "r9")], [SUBPROTOCOL], 404, "r9; there is job-"),
+        ("job", [*TRUE, ("replica", "r9")], [SUBPROTOCOL], 404, "'r9'; there is job-"),
         ("pair", TRUE, [SUBPROTOCOL], 400, "replica: pair-"),
         ("job", TRUE, [SUBPROTOCOL], 409, "the simulated runtime runs no processes"),
     ],

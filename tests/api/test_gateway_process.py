@@ -371,8 +371,10 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
-            with pytest.raises(GatewayAway, match=r"did not start: homeport gateway: .*in use"):
-                await ProcessGateway(tmp_path, SystemClock(), port=taken.getsockname()[1]).start()
+            port = taken.getsockname()[1]
+            told = rf"did not start: .*in use: 127\.0\.0\.1:{port}; choose another --gateway-port"
+            with pytest.raises(GatewayAway, match=told):
+                await ProcessGateway(tmp_path, SystemClock(), port=port).start()
 
     run(scenario)
 

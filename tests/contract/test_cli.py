@@ -71,6 +71,21 @@ def test_unknown_name_is_told_apart_from_no_server(process_home: World, command:
     assert "homeport serve" in gone.stderr
 
 
+@pytest.mark.parametrize("name", ["a b", "ü", "x?y=1"])
+def test_name_with_odd_letters_is_only_unknown(process_home: World, name: str) -> None:
+    for command, kind in (("why", "workload"), ("reservation remove", "reservation")):
+        unknown = homeport(process_home, command, name)
+        assert (unknown.returncode, unknown.stderr) == (1, f"Error: no {kind} named {name!r}\n")
+
+
+def test_command_that_cannot_be_run_is_told_as_a_shell_does(process_home: World, tmp_path: Path) -> None:
+    missing = homeport(process_home, "exec", "--no-proxy", "--", "no-such-command")
+    assert (missing.returncode, missing.stderr) == (127, "Error: no command named no-such-command\n")
+    (tmp_path / "text").write_text("no program")
+    refused = homeport(process_home, "exec", "--no-proxy", "--", str(tmp_path / "text"))
+    assert (refused.returncode, "Permission denied" in refused.stderr) == (126, True)
+
+
 def test_doctor_finds_what_is_weaker(process_home: World, tmp_path: Path) -> None:
     port = process_home.values["LEPTON_WORKSPACE_URL"].split(":")[2].split("/")[0]
     done = homeport(process_home, "doctor", HOMEPORT_PORT=port)

@@ -1,5 +1,8 @@
 """Endpoints from the real clients: created, ready, changed, stopped, removed; on containers and processes."""
 
+import contextlib
+import itertools
+import os
 import re
 import socket
 import subprocess
@@ -18,11 +21,17 @@ from tests.world import World, eventually
 PAGE = "page=/tmp/$LEPTON_DEPLOYMENT_NAME; mkdir -p $page; cd $page; echo hello from $WHO > index.html"
 
 
+PORTS = itertools.count()
+
+
 def free_port() -> int:
-    """The process runtime shares the host's ports."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    """The process runtime shares the host's ports; each worker of the tests has a range of its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    while True:
+        port = 10_000 + 1000 * worker + next(PORTS) % 1000
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def create(home: World, sdk: Sdk, name: str, port: int, command: str, **spec: Any) -> None:

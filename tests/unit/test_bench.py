@@ -1,11 +1,15 @@
 """The pure parts of `bench/`; what it measures is no matter of a test."""
 
 import importlib
+from itertools import islice
 
 import pytest
 
+from bench import changes, streams
 from bench.__main__ import NAMES
 from bench.figures import Figure, alternate, percentile, table
+from bench.servers import free_ports
+from homeport.server.routing import Route, RouteTable
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -54,3 +58,28 @@ def test_the_table_has_a_row_for_each_figure() -> None:
 
 def test_a_percentile_is_the_value_that_so_many_do_not_exceed() -> None:
     assert [percentile(range(1, 101), share) for share in (0.5, 0.99, 1.0)] == [50, 99, 100]
+
+
+def test_route_changes_leave_every_endpoint_under_load_a_replica() -> None:
+    table, replicas = RouteTable(changes.at_first(1)), set[tuple[str, ...]]()
+    before, loaded = {r.key for r in table.routes()}, {changes.under_load(n, (1,)).key for n in range(4)}
+    for change in islice(changes.changes(1, 2), 1, 401):
+        if change["op"] == "remove":
+            assert change["key"] not in loaded
+            assert table.remove(change["key"]) is not None
+            continue
+        route = Route.from_json(change["route"])
+        table.put(route)
+        if route.key in loaded:
+            replicas.add(tuple(r.id for r in route.replicas))
+    assert {r.key for r in table.routes()} == before
+    assert replicas == {("r1",), ("r2",), ("r1", "r2")}
+
+
+def test_events_are_found_among_chunks() -> None:
+    chunks = b"1c\r\ndata: %020d\n\n\r\n1c\r\ndata: %020d\n\n\r\n1c\r\ndata: 000" % (5, 7)
+    assert [int(event[1]) for event in streams.EVENT.finditer(chunks)] == [5, 7]
+
+
+def test_free_ports_are_different() -> None:
+    assert len(set(free_ports(20))) == 20

@@ -70,7 +70,7 @@ def test_named_port_is_given_or_refused_but_never_moved(store: Store) -> None:
     assert lease(store, named) == {(22, "tcp"): 50_022}
     assert not may_move(named, 0)
     assert lease(store, pod("b", (22, "tcp", 50_022))) == {}
-    assert "belongs to a-aaaa" in store.events_of("b-aaaa")[0].message
+    assert "belongs to another pod" in store.events_of("b-aaaa")[0].message
 
 
 def test_port_that_is_asked_for_no_more_is_given_back(store: Store) -> None:

@@ -267,5 +267,6 @@ def test_top_shows_what_is_not_known_as_a_dash() -> None:
         "3.0G",
         "-",
     )
+    assert cells(row | {"kind": "pod"})[0] == "j"  # pods and endpoints have a name of their own
     lines = plain({"gpus": {"total": 2, "taken": 1}, "workloads": [row]}).splitlines()
     assert [line.split()[0] for line in lines] == ["NAME", "j-abcd", "GPUs:"]

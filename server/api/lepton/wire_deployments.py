@@ -1,6 +1,6 @@
 """Endpoints of the legacy family, as leptonai 0.26.4 to 0.47.1 send them. Unknown fields are kept."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, StrictBool
 
@@ -126,5 +126,8 @@ class DeploymentSpec(Wire):
 
 
 class Deployment(Wire):
+    """`component` is what this family has no place for; see translate/http_endpoints.py."""
+
     metadata: JobMetadata
     spec: DeploymentSpec
+    component: dict[str, Any] | None = None

@@ -30,7 +30,7 @@ async def get_billing(
     """`since` and `until`: `7d`, `12h`, or a date; from the beginning, and until now, unless given."""
     now = ctx.services.clock.now_ms()
     made = await billing.get_bill(
-        ctx.services, ctx.prices, who.workspace, by=by,
+        ctx.services, ctx.prices, who, by=by,
         since_ms=None if since is None else parse_time_ms("since", since, now),
         until_ms=None if until is None else parse_time_ms("until", until, now),
     )  # fmt: skip

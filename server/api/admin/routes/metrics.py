@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from .....runtime.metrics import GpuUsage
 from ....domain.metrics import QUANTILES, GpuFigures, Minute, Traffic
 from ....domain.times import parse_time_ms
-from ....services import metrics, workloads
+from ....services import endpoints, metrics, workloads
 from ....services.metrics import Replica, Row, mean
 from .deps import Bearer, Context
 
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 @router.get("/top")
 async def get_top(ctx: Context, who: Bearer) -> Response:
     """What is not over, with the traffic of the last minute and what its replicas use now."""
-    rows = metrics.list_rows(ctx.services, ctx.metrics, who.workspace)
+    rows = metrics.list_rows(ctx.services, ctx.metrics, who)
     taken = sum(len(a.gpu_uuids) for a in ctx.services.store.reads.live_attempts())
     gpus = {"total": sum(len(n.gpus) for n in ctx.services.nodes), "taken": taken}
     return JSONResponse({"gpus": gpus, "workloads": [row_to_wire(row) for row in rows]})
@@ -41,9 +41,11 @@ async def get_history(name: str, ctx: Context, who: Bearer, since: str = "1h") -
 async def scrape(ctx: Context, who: Bearer) -> Response:
     from ....metrics import exposition  # with prometheus_client, which costs start-up time
 
-    rows = metrics.list_rows(ctx.services, ctx.metrics, who.workspace)
+    rows = metrics.list_rows(ctx.services, ctx.metrics, who)
     server = exposition.ServerFigures(ctx.version, ctx.runtime, ctx.loop.passes, ctx.loop.pass_s)
-    text = exposition.text(ctx.services, rows, ctx.metrics.counters(), server, who.workspace)
+    hidden = endpoints.hidden_keys(ctx.services, who)
+    counters = {key: told for key, told in ctx.metrics.counters().items() if key not in hidden}
+    text = exposition.text(ctx.services, rows, counters, server, who.workspace)
     return Response(text, headers={"Content-Type": exposition.CONTENT_TYPE})
 
 

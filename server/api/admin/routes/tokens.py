@@ -5,9 +5,10 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ....services import tokens
+from ....services.tokens import LONGEST
 from ....store.reads import Token
 from .deps import Bearer, Context
 
@@ -18,7 +19,7 @@ class NewToken(BaseModel):
     """`owner`: whose it is, an e-mail address as a rule. `days`: how long it is good."""
 
     owner: str
-    days: float = 90
+    days: float = Field(default=90, gt=0, le=LONGEST.days)
 
 
 def _to_wire(token: Token) -> dict[str, Any]:

@@ -18,7 +18,7 @@ async def list_workloads(ctx: Context, who: Bearer) -> Response:
     found = [
         f
         for kind in ctx.services.store.reads.counts(who.workspace)
-        for f in workloads.list_workloads(ctx.services, who.workspace, kind, archived=False)
+        for f in workloads.list_workloads(ctx.services, who.workspace, kind, archived=False, viewer=who)
     ]
     return JSONResponse(
         [

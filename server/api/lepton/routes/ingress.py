@@ -28,7 +28,7 @@ async def list_ingresses(who: Authorized, ctx: Context) -> Response:
 async def create_ingress(body: IngressBody, who: Authorized, ctx: Context) -> Response:
     raw = body.spec.model_dump(exclude_unset=True, by_alias=True)
     wanted = translate.ingress_to_domain(who, body, raw, ctx.services.clock.now_ms())
-    made = await ingresses.create_ingress(ctx.services, wanted, ctx.own_names)
+    made = await ingresses.create_ingress(ctx.services, who, wanted, ctx.own_names)
     return JSONResponse(translate.ingress_to_wire(made, ctx.gateway_url), 201)
 
 

@@ -110,10 +110,14 @@ async def change(
     """
 
     def make(old: WorkloadSpec) -> WorkloadSpec:
+        is_pod = old.serving is not None and old.serving.is_kept_alive
         whole = merged(old.extras)
         if not tells_tokens:
             whole["spec"].pop("api_tokens", None)
-        new = _spec(ctx, who, parsed(whole))
+        deployment = parsed(whole)
+        if translate.is_pod(deployment) != is_pod:
+            raise Invalid("spec.is_pod", "cannot be changed; create a new one instead")
+        new = _spec(ctx, who, deployment)
         return new if tells_tokens else with_tokens_of(new, old)
 
     return await endpoints.change_endpoint(ctx.services, who, name, make, kinds=kinds, is_dry_run=is_dry_run)

@@ -41,6 +41,8 @@ def endpoint_to_legacy(endpoint: Mapping[str, Any]) -> Json:
         Invalid: no component. NotImplementedYet: several.
     """
     asked, metadata = _object(endpoint, "spec"), _object(endpoint, "metadata")
+    if asked.get("is_pod"):
+        raise Invalid("spec.is_pod", "an endpoint is no pod; create one below /devpods")
     components = asked.get("components")
     if not isinstance(components, list) or not components:
         raise Invalid("spec.components", "an endpoint needs a component")
@@ -55,7 +57,7 @@ def endpoint_to_legacy(endpoint: Mapping[str, Any]) -> Json:
             rest[key] = value
             continue
         part, name = OF_COMPONENT[key]
-        (spec.setdefault(part, {}) if part else spec)[name] = value
+        (_part(spec, part) if part else spec)[name] = value
     flat = {key: value for key, value in metadata.items() if key != "lepton_metadata"}
     return {"metadata": flat | _object(metadata, "lepton_metadata"), "spec": spec, "component": rest}
 
@@ -100,8 +102,13 @@ def _metadata(metadata: Mapping[str, Any]) -> Json:
     return own | {"lepton_metadata": lepton}
 
 
-def _object(parent: Mapping[str, Any], key: str) -> Json:
+def _part(spec: Json, part: str) -> Json:
+    spec[part] = found = dict(_object(spec, part, "spec."))
+    return found
+
+
+def _object(parent: Mapping[str, Any], key: str, where: str = "") -> Json:
     found = parent.get(key)
     if found is not None and not isinstance(found, dict):
-        raise Invalid(key, "must be an object")
+        raise Invalid(f"{where}{key}", "must be an object")
     return cast(Json, found or {})

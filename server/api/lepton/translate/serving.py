@@ -111,7 +111,10 @@ def _access(spec: DeploymentSpec) -> Access:
 def _hash(index: int, value: str | None) -> str:
     if not value or value == MASK:
         raise Invalid(f"spec.tokens[{index}].value", "a token is needed, not its mask")
-    return hashlib.sha256(value.encode()).hexdigest()
+    try:
+        return hashlib.sha256(value.encode()).hexdigest()
+    except UnicodeEncodeError:
+        raise Invalid(f"spec.tokens[{index}].value", "is not valid text") from None
 
 
 def _is_workspace_token(index: int, token: ApiToken) -> bool:
@@ -144,6 +147,10 @@ def with_tokens_of(new: WorkloadSpec, old: WorkloadSpec) -> WorkloadSpec:
     kept = old.serving.access
     access = replace(new.serving.access, tokens=kept.tokens, takes_workspace_token=kept.takes_workspace_token)
     spec = dict(new.extras["spec"])
+    if spec.get("allow_unauthenticated_access") and not kept.is_public:
+        raise Invalid(
+            "spec.allow_unauthenticated_access", "cannot be true beside tokens; send api_tokens: []"
+        )
     if "api_tokens" in old.extras["spec"]:
         spec["api_tokens"] = old.extras["spec"]["api_tokens"]
     return replace(new, serving=replace(new.serving, access=access), extras={**new.extras, "spec": spec})

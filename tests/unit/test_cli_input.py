@@ -1,0 +1,43 @@
+"""What the commands say to input that cannot be, before and after they ask a server."""
+
+import pytest
+from click.testing import CliRunner
+
+from homeport.server.cli import main
+from homeport.server.cli.client import refusal
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        pytest.param(["why", ""], "'' is no name", id="why-nothing"),
+        pytest.param(["logs", "../reset"], "'../reset' is no name", id="logs-of-a-path"),
+        pytest.param(["approve", ""], "'' is no name", id="approve-nothing"),
+        pytest.param(["exec-in", "", "ls"], "'' is no name", id="exec-in-nothing"),
+        pytest.param(["registry", "remove", ""], "'' is no name", id="login"),
+        pytest.param(["reservation", "remove", "a/b"], "'a/b' is no name", id="reservation"),
+        pytest.param(["reservation", "add", "r", "--hours", "nan"], "not a number", id="nan-hours"),
+        pytest.param(["reservation", "add", "r", "--hours", "1e300"], "not in the range", id="endless-hours"),
+        pytest.param(["token", "add", "a@b.c", "--days", "1e300"], "not in the range", id="endless-days"),
+        pytest.param(["top", "--every", "nan"], "not a number", id="nan-seconds"),
+        pytest.param(["status", "--data-dir", ""], "is empty; name a directory", id="no-directory"),
+        pytest.param(["serve", "--data-dir", ""], "is empty; name a directory", id="serve-no-directory"),
+    ],
+)
+def test_input_that_cannot_be_is_refused_as_usage(words: list[str], told: str) -> None:
+    done = CliRunner().invoke(main, words)
+    assert (done.exit_code, told in done.output) == (2, True), done.output
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        pytest.param(404, b'{"code": "not_found", "message": "no job"}', "no job", id="its-own-word"),
+        pytest.param(404, b'{"detail": "Not Found"}', "http://h answers 404 Not Found", id="another-shape"),
+        pytest.param(500, b"oops", "http://h answers 500 Internal Server Error; its log has more", id="text"),
+        pytest.param(502, b"[]", "http://h answers 502 Bad Gateway; its log has more", id="no-object"),
+        pytest.param(599, b"", "http://h answers 599; its log has more", id="unknown-status"),
+    ],
+)
+def test_refusal_is_told_whatever_its_body(status: int, body: bytes, told: str) -> None:
+    assert refusal("http://h", status, body) == told
