@@ -64,6 +64,7 @@ class ContainerSpec:
         peers: all names of the group, this one's too; an engine that resolves names itself needs none.
         stays: it is to run on without a command: its standard input stays open, so that the shell
             which many images begin does not end, and what has no command at all waits.
+        serves: it is meant to run until it is stopped; only a simulation has to be told.
     """
 
     instance: str
@@ -84,6 +85,7 @@ class ContainerSpec:
     aliases: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
     stays: bool = False
+    serves: bool = False
 
     @property
     def name(self) -> str:

@@ -69,7 +69,7 @@ class Rule:
         )
 
 
-# Where no rule matches: what publishes a port is a service and stays, all else is a job and is soon done.
+# Where no rule matches: what serves or publishes a port stays, all else is a job and is soon done.
 JOB, SERVICE = Rule(), Rule(run_for_s=None)
 
 
@@ -174,7 +174,8 @@ class SimulatedDriver:
     def _rule_of(self, spec: ContainerSpec) -> Rule:
         rule = next((rule for rule in self._rules if rule.matches(spec)), None)
         if rule is None:
-            rule = SERVICE if any(port.host_port is not None for port in spec.ports) else JOB
+            is_service = spec.serves or any(port.host_port is not None for port in spec.ports)
+            rule = SERVICE if is_service else JOB
         return rule
 
     async def start(self, spec: ContainerSpec) -> Handle:

@@ -100,7 +100,8 @@ def container_spec(
         env=tuple(dict(env).items()), cpu_cores=attempt.cpu_cores, memory_mib=attempt.memory_mib,
         shm_mib=spec.shm_mib, gpu_uuids=real, mounts=machine.mounts(workload, attempt),
         ports=tuple(Port(p, protocol, leased.get((p, protocol), host)) for p, protocol, host in spec.ports),
-        group=group, stays=spec.serving is not None and spec.serving.is_kept_alive,
+        group=group, serves=spec.serving is not None,
+        stays=spec.serving is not None and spec.serving.is_kept_alive,
         aliases=(alias(workload, attempt.index),) if group else (),
         peers=tuple(alias(workload, i) for i in range(spec.completions)) if group else (),
     )  # fmt: skip

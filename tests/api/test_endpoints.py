@@ -49,8 +49,7 @@ async def replicas(api: Api, name: str = "e") -> list[str]:
 
 
 async def ready(api: Api, name: str = "e") -> None:
-    """Probed for the first time 5 s after the start."""
-    await becomes(api, name, "starting")
+    """Probed for the first time 5 s after the start; it may be ready already where time went by for others."""
     await api.at.until("running", lambda: any(a.started_at_ms for a in live(api, name)))
     api.at.clock.advance(5)
     await becomes(api, name, "ready")
@@ -237,3 +236,15 @@ def test_patch_that_is_no_patch_is_refused_and_changes_nothing(play: Any, text: 
         assert (await api.client.get(f"{PATH}/e")).json()["metadata"]["semantic_version"] == "1.0"
 
     play(scenario, SERVES)
+
+
+def test_endpoint_of_which_no_rule_speaks_is_ready_all_the_same(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        await create(api)
+        await api.at.until("it runs", lambda: len(live(api, "e")) == 1)
+        await api.at.until("it is probed", lambda: live(api, "e")[0].started_at_ms is not None)
+        api.at.clock.advance(5)
+        await api.at.until("ready", lambda: live(api, "e")[0].readiness is not None)
+        assert (await status(api))["phase"] == "Ready"
+
+    play(scenario)

@@ -49,6 +49,8 @@ def test_private_work_is_told_to_its_owner_and_admins_only(play: Any, path: str,
         assert (await api.client.post(JOBS, json=job, headers=ada)).status_code == 201
         for name in ("hers", "ours"):
             await api.at.until("it runs", lambda name=name: any(a.started_at_ms for a in live(api, name)))
+        reads = api.at.home.services.store.reads
+        await api.at.until("the job runs", lambda: len(reads.live_attempts()) == 3)
         api.at.clock.advance(120)
         for headers in (ada, dict(api.client.headers)):
             seen = await told(api, path, headers)
