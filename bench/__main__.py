@@ -5,7 +5,10 @@ import sys
 
 from .figures import show
 
-NAMES = ("startup", "launch", "reads", "submits", "clients", "logs", "memory", "gateway")
+NAMES = (
+    "startup", "launch", "reads", "submits", "clients", "logs", "memory",
+    "gateway", "streams", "changes", "wake", "takeover",
+)  # fmt: skip
 
 
 def main() -> None:

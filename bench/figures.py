@@ -8,8 +8,9 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
+T = TypeVar("T")
 COLUMNS = ("what", "homeport", "beside", "ratio", "goal", "", "compared with")
 
 
@@ -53,14 +54,19 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
-def alternate(rounds: int, *sides: Callable[[], float]) -> list[float]:
-    """The median of each side. They take turns, so what disturbs the machine disturbs all of them."""
-    found: list[list[float]] = [[] for _ in sides]
+def take_turns(rounds: int, *sides: Callable[[], T]) -> list[list[T]]:
+    """What each side gave. They take turns, so what disturbs the machine disturbs all of them."""
+    found: list[list[T]] = [[] for _ in sides]
     for number in range(rounds):
         turn = list(zip(sides, found, strict=True))
         for side, values in reversed(turn) if number % 2 else turn:
             values.append(side())
-    return [median(values) for values in found]
+    return found
+
+
+def alternate(rounds: int, *sides: Callable[[], float]) -> list[float]:
+    """The median of each side."""
+    return [median(values) for values in take_turns(rounds, *sides)]
 
 
 def table(figures: Sequence[Figure]) -> str:

@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-JOBS = "/api/v2/workspaces/local/jobs"
+WORKSPACE = "/api/v2/workspaces/local"
+JOBS = f"{WORKSPACE}/jobs"
 TICKS = os.sysconf("SC_CLK_TCK")
 DEADLINE_S = 30
 # Byte code is written and used, as it is by an installed program; no setting of the caller's leaks in.
@@ -51,18 +52,28 @@ class Server:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """All of them different."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 @contextlib.contextmanager
-def started(argv: Sequence[str], port: int, path: str, log: Path) -> Generator[Server]:
+def started(
+    argv: Sequence[str], port: int, path: str, log: Path, env: Mapping[str, str] | None = None
+) -> Generator[Server]:
     """It has answered `path` when this yields, and has ended when this is left."""
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, *argv], cwd=ROOT, env=ENV, stdout=out, stderr=out, stdin=subprocess.DEVNULL
-        )
+            [sys.executable, *argv], cwd=ROOT, env=ENV | dict(env or {}), stdout=out, stderr=out,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
     try:
         end = time.monotonic() + DEADLINE_S
         while not _answers(port, path):
@@ -91,13 +102,13 @@ def _answers(port: int, path: str) -> bool:
 
 
 @contextlib.contextmanager
-def homeport(data_dir: Path, *, runtime: str = "simulated") -> Generator[Server]:
-    """Its containers go with it."""
+def homeport(data_dir: Path, *, runtime: str = "simulated", **env: str) -> Generator[Server]:
+    """Its containers go with it. `env`: HOMEPORT_* settings."""
     port = free_port()
     argv = ["-m", "homeport", "serve", "--port", str(port), "--data-dir", str(data_dir)]
     argv += ["--gateway-port", "0", "--runtime", runtime, "--gpus", "none", "--ephemeral"]
     log = data_dir.with_name(f"{data_dir.name}.log")
-    with started(argv, port, "/homeport/health", log) as server:
+    with started(argv, port, "/homeport/health", log, env) as server:
         values = json.loads((data_dir / "credentials.json").read_text())
         yield Server(server.process, port, values["LEPTON_WORKSPACE_TOKEN"])
 

@@ -49,7 +49,7 @@ async def replicas(api: Api, name: str = "e") -> list[str]:
 
 
 async def ready(api: Api, name: str = "e") -> None:
-    """Probed for the first time 5 s after the start; it may be ready already where time went by for others."""
+    """Probed first 5 s after the start; ready already where time went by for others."""
     await api.at.until("running", lambda: any(a.started_at_ms for a in live(api, name)))
     api.at.clock.advance(5)
     await becomes(api, name, "ready")
