@@ -1,64 +1,263 @@
 """What the scheduler is told and what it answers; all of it immutable."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
+from math import inf
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """GPUs in devices (1.5 is one and a half), CPU in cores, memory in MiB."""
+
+    gpus: float = 0.0
+    cpu: float = 0.0
+    memory_mib: float = 0.0
+
+
+NOTHING, UNLIMITED = Amounts(), Amounts(inf, inf, inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """
+    What a queue has of one node pool.
+
+    Args:
+        deserved: its own, whoever else asks.
+        limit: never more than this.
+        weight: its part of what nobody's quota covers, per resource; 0 has no part in it.
+        rank: queues of a higher one are served first beyond their quota.
+    """
+
+    deserved: Amounts = NOTHING
+    limit: Amounts = UNLIMITED
+    weight: Amounts = Amounts(1, 1, 1)
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """
+    A project, or the department above it.
+
+    Args:
+        parent: the department's id; None for a department itself.
+        quotas: by node pool. In a pool that is not named it deserves nothing and has the default weight.
+        age: in order of creation, lower is older.
+    """
+
+    id: str
+    parent: str | None = None
+    quotas: Mapping[str, Quota] = field(default_factory=dict[str, Quota])
+    age: int = 0
+
+
+class Strategy(Enum):
+    BINPACK = "binpack"
+    SPREAD = "spread"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """How one node pool is filled."""
+
+    name: str
+    gpu: Strategy = Strategy.BINPACK
+    cpu: Strategy = Strategy.BINPACK
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One whole device. The UUID is its identity."""
+    """
+    A device, or one instance of a device that is partitioned (MIG). The UUID is its identity.
+
+    Args:
+        free: the portion of it that nobody has, 0..1.
+        mig_profile: for instance `1g.10gb`; it is given whole to those who ask for its profile.
+    """
 
     uuid: str
     product: str
+    memory_mib: int = 0
+    free: float = 1.0
+    is_healthy: bool = True
+    mig_profile: str = ""
+
+
+class Effect(Enum):
+    NO_SCHEDULE = "NoSchedule"
+    NO_EXECUTE = "NoExecute"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    key: str
+    value: str = ""
+    effect: Effect = Effect.NO_SCHEDULE
+
+
+@dataclass(frozen=True, slots=True)
+class Toleration:
+    """`key` "" tolerates every key, `value` None every value, `effect` None every effect."""
+
+    key: str = ""
+    value: str | None = None
+    effect: Effect | None = None
+
+
+class Operator(Enum):
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+    GT = "Gt"
+    LT = "Lt"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMatch:
+    """One requirement on a node's labels, as Kubernetes has them."""
+
+    key: str
+    operator: Operator
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A host with what is free on it now; CPU in cores, memory in MiB."""
+    """
+    A host with what it has and what is free of it now; CPU in cores, memory in MiB.
+
+    Args:
+        node_group: its node pool.
+        gpus: all of them, the taken too.
+        segment: nodes of one segment are near each other.
+        reservation: the one in force now.
+        tenants: spread groups that have a member here.
+        total_cpu, total_memory_mib: with what is taken.
+    """
 
     name: str
     node_group: str
     free_cpu: float
     free_memory_mib: int
-    free_gpus: tuple[Gpu, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
     is_ready: bool = True
-    reservation: str | None = None  # the one in force now
-    tenants: frozenset[str] = frozenset()  # spread groups that have a member here
+    reservation: str | None = None
+    tenants: frozenset[str] = frozenset()
+    total_cpu: float = 0.0
+    total_memory_mib: int = 0
+    labels: frozenset[tuple[str, str]] = frozenset()
+    taints: frozenset[Taint] = frozenset()
+    segment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AskClass:
-    """What all members of one class ask for alike; one look at it answers for all of them."""
+    """
+    What all members of one class ask for alike; one look at it answers for all of them.
+
+    Args:
+        queue: its project's.
+        is_preemptible: may exceed the quota, and may be evicted.
+        can_preempt: may evict what is preemptible and of lower priority in its queue.
+        gpu_portion: of each of its devices, 0..1. gpu_memory_mib: of one device, instead of a portion.
+        mig_profile: it wants `gpu_count` instances of this profile, and no devices.
+        members: replicas that start together or not at all.
+        is_extra: one more member of what runs with its minimum already.
+        pools: node pools in the order in which they are tried; empty: any.
+        nodes: empty: any.
+        may_burst: to the nodes of other reservations too.
+        spread: its group, whose members go to different nodes; "" has none.
+        must_spread: or wait; else only where they can.
+        affinity: alternatives, of each of which every match has to hold; empty: any node.
+        segment_size: so many members at a time share a segment; 0: it does not matter.
+    """
 
     priority: int
     cpu: float
     memory_mib: int
     gpu_count: int = 0
     gpu_product: str | None = None
-    members: int = 1  # replicas that start together or not at all
-    node_groups: frozenset[str] = frozenset()  # empty: any
-    nodes: frozenset[str] = frozenset()  # empty: any
+    members: int = 1
+    pools: tuple[str, ...] = ()
+    nodes: frozenset[str] = frozenset()
     reservation: str | None = None
-    may_burst: bool = False  # to the nodes of other reservations too
-    spread: str = ""  # its group, whose members go to different nodes; "" has none
-    must_spread: bool = False  # or wait; else only where they can
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Pending ids per class, oldest first. `rank` orders ids over classes: lower is older."""
-
-    nodes: tuple[Node, ...]
-    pending: Mapping[AskClass, tuple[str, ...]]
-    rank: Mapping[str, int]
+    may_burst: bool = False
+    spread: str = ""
+    must_spread: bool = False
+    queue: str = ""
+    is_preemptible: bool = False
+    can_preempt: bool = False
+    gpu_portion: float = 1.0
+    gpu_memory_mib: int | None = None
+    mig_profile: str = ""
+    is_extra: bool = False
+    affinity: tuple[tuple[LabelMatch, ...], ...] = ()
+    tolerations: frozenset[Toleration] = frozenset()
+    segment_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where one member goes."""
+    """Where one member goes, and the portion of each of its devices that is its own."""
 
     node: str
     gpu_uuids: tuple[str, ...] = ()
+    gpu_portion: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """
+    One member that has its place.
+
+    Args:
+        id: its replica and attempt.
+        ask: as it asked, with `members` its minimum: with fewer of them it cannot go on.
+        rank: as of those that wait: lower is older.
+        index: among the members of its workload; the last go first.
+        is_leaving: it has been told to end, and its place will be free.
+        is_protected: its guaranteed time has not passed; it is not evicted.
+        is_stale: its gang has been below the minimum for too long.
+    """
+
+    id: str
+    workload: str
+    ask: AskClass
+    placement: Placement
+    rank: int = 0
+    index: int = 0
+    is_leaving: bool = False
+    is_protected: bool = False
+    is_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """
+    Pending ids per class, oldest first. `rank` orders ids over classes: lower is older.
+
+    Where there are no queues everybody has one without bounds.
+    """
+
+    nodes: tuple[Node, ...]
+    pending: Mapping[AskClass, tuple[str, ...]]
+    rank: Mapping[str, int]
+    running: tuple[Running, ...] = ()
+    queues: tuple[Queue, ...] = ()
+    pools: tuple[Pool, ...] = ()
+
+
+class Code(Enum):
+    """Why something waits, in the words of Run:ai's `phaseReason` where it has one."""
+
+    NO_PLACE = "Unschedulable"
+    OVER_QUOTA = "NonPreemptibleOverQuota"
+    OVER_LIMIT = "OverLimit"
+    WAITS_FOR_EVICTED = "WaitsForEvicted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +265,51 @@ class Unplaced:
     """Why nothing fits, a sentence for each reason, most common first."""
 
     reasons: tuple[str, ...]
+    code: Code = Code.NO_PLACE
+
+
+class EvictedBy(Enum):
+    RECLAIM = "reclaimed"
+    PREEMPTION = "preempted"
+    CONSOLIDATION = "consolidated"
+    STALE_GANG = "stale gang"
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """
+    Args:
+        id: of what runs. by: the id of the ask that takes its place, "" for none.
+        message: a sentence that says who takes its place and why.
+    """
+
+    id: str
+    workload: str
+    how: EvictedBy
+    by: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One queue in one pool. `fair` is what it should have now; `requested` counts what it has, too."""
+
+    queue: str
+    pool: str
+    quota: Quota
+    fair: Amounts
+    allocated: Amounts
+    allocated_non_preemptible: Amounts
+    requested: Amounts
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """`order`: the ids that waited, as they were looked at. `promised`: who gets the place of what leaves."""
+
     placed: Mapping[str, tuple[Placement, ...]]
     unplaced: Mapping[str, Unplaced]
+    evicted: tuple[Eviction, ...] = ()
+    shares: tuple[Share, ...] = ()
+    order: tuple[str, ...] = ()
+    promised: Mapping[str, tuple[Placement, ...]] = field(default_factory=dict[str, tuple[Placement, ...]])

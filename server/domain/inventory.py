@@ -6,10 +6,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class NodeGpu:
+    """
+    Args:
+        mig_profile: set for one instance of a partitioned device, for instance `1g.10gb`.
+        parent_uuid: of the device that the instance is a part of.
+    """
+
     uuid: str
     product: str
     memory_mib: int
     is_simulated: bool
+    mig_profile: str = ""
+    parent_uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +27,9 @@ class HostNode:
         cpu_cores, memory_mib: what the host has.
         overcommit: promised CPU and memory may exceed it by this factor; a
             container's own limits hold all the same.
+        labels: name and value. taints: key, value, effect.
+        segment: nodes of one segment are near each other.
+        is_simulated: nothing on it is executed.
     """
 
     id: str
@@ -29,6 +40,10 @@ class HostNode:
     overcommit: float = 16.0
     driver_version: str = ""
     cuda_version: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[tuple[str, str, str], ...] = ()
+    segment: str = ""
+    is_simulated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,18 @@ class WorkloadSpec:
         command: argv; replaces the image's entrypoint. Empty: the image decides.
         pull_secrets: names of registry logins to pull the image with, in this order.
         cpu_cores, memory_mib: of the shape, per replica.
+        gpu_portion: of each of its devices, 0..1. gpu_memory_mib: of one device, instead of a portion.
+        mig_profile: it takes `gpu_count` MIG instances of this profile, and no whole device.
         priority: 0..150, higher first (67 is a Lepton job without a class).
-        node_groups, nodes: where it may run; empty means anywhere.
+        is_preemptible: may go beyond its project's quota, and may be evicted.
+        can_preempt: may evict what is preemptible and of lower priority in its project.
+        category: what it is for: "Build", "Train" or "Deploy"; "" follows from its kind.
+        min_members: of `parallelism`, those that start together or not at all; None: all of them.
+        node_groups: node pools, in the order in which they are tried; empty means any.
+        nodes: where it may run; empty means anywhere.
+        affinity: alternatives, each a tuple of (label, operator, values) of which all have to hold.
+        tolerations: (key, value or None for any, effect or None for any).
+        segment_size: so many workers at a time go to one segment; 0: it does not matter.
         reservation: its id, to run on its nodes only; may_burst: or on those of another.
         completions: replicas that have to succeed. parallelism: those that run at a
             time; the first of them start together or not at all.
@@ -74,12 +84,22 @@ class WorkloadSpec:
     ports: tuple[tuple[int, str, int | None], ...] = ()  # container port, protocol, host port
     gpu_count: int = 0
     gpu_product: str | None = None
+    gpu_portion: float = 1.0
+    gpu_memory_mib: int | None = None
+    mig_profile: str = ""
     shm_mib: int | None = None
     priority: int = 67
+    is_preemptible: bool = False
+    can_preempt: bool = False
+    category: str = ""
+    min_members: int | None = None
     node_groups: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     reservation: str | None = None
     may_burst: bool = False
+    affinity: tuple[tuple[tuple[str, str, tuple[str, ...]], ...], ...] = ()
+    tolerations: tuple[tuple[str, str | None, str | None], ...] = ()
+    segment_size: int = 0
     completions: int = 1
     parallelism: int = 1
     worker_retries: int = 0
@@ -196,6 +216,8 @@ class Attempt:
         ready_at_ms: when it first could take requests.
         draining_at_ms, draining_why: since when and why it takes no new requests; it will be ended.
         is_paused: its container is, or is about to be: its endpoint has no traffic.
+        gpu_portion: of each of its devices.
+        evicting_at_ms, evicted_by: since when it is to make room for another workload (its id), and how.
     """
 
     replica_id: str
@@ -226,6 +248,9 @@ class Attempt:
     draining_why: str = ""
     is_paused: bool = False
     shape: str = ""
+    gpu_portion: float = 1.0
+    evicting_at_ms: int | None = None
+    evicted_by: str = ""
 
     @property
     def key(self) -> tuple[str, int]:
