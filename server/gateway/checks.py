@@ -106,8 +106,12 @@ class Request:
 
     @property
     def path(self) -> str:
-        """Without the query, which may hold secrets; for records."""
-        return self.target.partition(b"?")[0].decode("latin-1")[:2048]
+        return path_of(self.target)
+
+
+def path_of(target: bytes) -> str:
+    """Without the query, which may hold secrets; for records."""
+    return target.partition(b"?")[0].decode("latin-1")[:2048]
 
 
 def tokens_of(value: bytes) -> list[bytes]:

@@ -72,8 +72,8 @@ class Downstream(asyncio.Protocol):
                 data = self._buffer + data
             elif not self._head_bytes and not self.is_full:
                 end = data.find(BLANK_LINE) + 4
-                if end == self._memory.size and data.startswith(self._memory.head):
-                    self._again(data, end)
+                if known := self._recall(data, end):
+                    self._again(known, data[end:])
                     return
             self._read_heads(data)
         elif phase == P_BODY:
@@ -90,18 +90,21 @@ class Downstream(asyncio.Protocol):
             if self._dropped > self.gateway.limits.linger_bytes:
                 self.abort()
 
-    def _again(self, data: bytes, end: int) -> None:
-        """The last head once more."""
-        known = self._memory.recall(self.gateway.revision)
-        if known is None or self.gateway.is_draining:
-            self._memory.size = -1
-            self.data_received(data)
-            return
+    def _recall(self, data: bytes, end: int) -> Known | None:
+        """What is known of a head like the last one, which ends at `end`."""
+        memory, gateway = self._memory, self.gateway
+        if memory.known is None or gateway.is_draining:
+            return None
+        if end == memory.size and data.startswith(memory.head):
+            return memory.recall(gateway.revision)
+        return memory.recall_for(data, end, gateway.revision)
+
+    def _again(self, known: Known, rest: bytes) -> None:
+        """A head like the last one."""
         self._began_s = self.gateway.now()
         self._is_in_heads = True  # what has to wait is taken up below
         self._begin_exchange(known)
         self._is_in_heads = False
-        rest = data[end:]
         if self.phase == P_HEAD:
             self._await_head(rest)
         elif rest:

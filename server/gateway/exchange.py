@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ..routing import AccessRecord, Share
-from .checks import Refusal, Request
+from .checks import Refusal, Request, path_of
 from .headers import END, END_CLOSING, END_OF_OLD, Answer, PathForm, write_interim
 
 if TYPE_CHECKING:
@@ -22,26 +22,39 @@ class Known:
     A request whose head was checked and whose endpoint was found, open to this client.
 
     Args:
-        start: what the replica gets, up to the request's id.
+        target: without the prefix of the path form.
+        fields: what the replica gets behind the target, up to the request's id.
         form: puts the path form's prefix back into the answer.
         revision: of the table it was looked up in.
         share: of the ingress that chose the endpoint, which chooses anew for each request.
+        path: for the record; None: the request's own.
     """
 
-    __slots__ = ("endpoint", "form", "method", "path", "request", "revision", "share", "start")
+    __slots__ = ("endpoint", "fields", "form", "method", "path", "request", "revision", "share", "start")
 
     def __init__(
         self,
         request: Request,
         endpoint: "Endpoint",
-        start: bytes,
+        target: bytes,
+        fields: bytes,
         form: PathForm | None,
         revision: int,
         share: Share | None = None,
+        path: str | None = None,
     ) -> None:
-        self.request, self.endpoint, self.start = request, endpoint, start
+        self.request, self.endpoint, self.fields = request, endpoint, fields
         self.form, self.revision, self.share = form, revision, share
-        self.method, self.path = request.method.decode(), request.path
+        self.start = b"%b %b%b" % (request.method, target, fields)
+        self.method, self.path = request.method.decode(), request.path if path is None else path
+
+    def elsewhere(self, target: bytes) -> "Known":
+        """The same request to another path of its endpoint; `target` is without the prefix."""
+        prefix = self.form.prefix if self.form else b""
+        return Known(
+            self.request, self.endpoint, target, self.fields, self.form, self.revision, self.share,
+            path_of(prefix + target),
+        )  # fmt: skip
 
 
 class Exchange:

@@ -17,7 +17,7 @@ from .checks import Refusal, Request, host_name, split_target
 from .downstream import Downstream
 from .endpoint import Endpoint
 from .exchange import Known
-from .headers import write_request
+from .headers import write_fields
 from .ingress import EMPTY, Ingress, too_many
 from .limits import Limits
 from .rates import Guesses
@@ -186,8 +186,9 @@ class Gateway:
             self.touched.add(endpoint.key)
             return refusal
         forwarded = down.forwarded if not name.endswith(VENDOR_DOMAIN) else down.forwarded_as("https")
-        start = write_request(request, target, prefix, forwarded, hides_token=is_ours)
-        return Known(request, endpoint, start, endpoint.form if prefix else None, self.revision, share)
+        fields = write_fields(request, prefix, forwarded, hides_token=is_ours)
+        form = endpoint.form if prefix else None
+        return Known(request, endpoint, target, fields, form, self.revision, share)
 
     def _through(self, ingress: Ingress, down: Downstream, hashed: str) -> tuple[Endpoint, Share] | Refusal:
         """Past what the ingress itself asks for; the endpoint's own rules come after."""

@@ -27,17 +27,15 @@ H2_GOAWAY = (
 )  # fmt: skip
 
 
-def write_request(
-    request: Request, target: bytes, prefix: bytes, client: bytes, *, hides_token: bool
-) -> bytes:
+def write_fields(request: Request, prefix: bytes, client: bytes, *, hides_token: bool) -> bytes:
     """
-    The head up to the request's id, which comes last; END follows.
+    The head behind the target, up to the request's id, which comes last; END follows.
 
     Args:
-        target: without the prefix of the path form.
+        prefix: of the path form, that the target has lost.
         client: `X-Forwarded-For` and `-Proto` of this connection, as lines.
     """
-    parts = [request.method, b" ", target, b" HTTP/1.1\r\nHost: ", request.host or b"localhost", b"\r\n"]
+    parts = [b" HTTP/1.1\r\nHost: ", request.host or b"localhost", b"\r\n"]
     parts += request.lines
     if request.authorization and not hides_token:
         parts += (b"Authorization: ", request.authorization, b"\r\n")

@@ -11,6 +11,8 @@ from tests.api.gateways import (
     OK,
     PROTECTED,
     TOKEN,
+    Client,
+    Front,
     Replica,
     eventually,
     free_port,
@@ -91,6 +93,71 @@ def test_a_change_of_the_rules_holds_for_open_connections_at_once() -> None:
             client.close()
             two.close()
 
+    run(scenario)
+
+
+def _line(target: str, host: str = "127.0.0.1", version: str = "1.1", method: str = "GET") -> bytes:
+    return f"{method} {target} HTTP/{version}\r\nHost: {host}\r\n\r\n".encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param(_line("/e/ws/ep/b?c=/e/ws/other/"), id="another-path"),
+        pytest.param(_line("/e/ws/ep//"), id="an-empty-segment"),
+        pytest.param(_line("/e/ws/ep/../other/"), id="dots"),
+        pytest.param(_line("/e/ws/ep"), id="without-the-slash"),
+        pytest.param(_line("/e/ws/ep?x"), id="a-query-at-once"),
+        pytest.param(_line("/e/ws/other/a"), id="another-endpoint"),
+        pytest.param(_line("/e/ws/epx/a"), id="a-longer-name"),
+        pytest.param(_line("/e/ws/ep/a#b"), id="a-fragment"),
+        pytest.param(_line("/e/ws/ep/a b"), id="a-blank"),
+        pytest.param(_line("/e/ws/ep/\xe4"), id="not-ascii"),
+        pytest.param(_line('/e/ws/ep/"<>\\^`{|}'), id="odd-characters"),
+        pytest.param(_line("/e/ws/ep/\x00"), id="a-nul"),
+        pytest.param(_line("/e/ws/ep/a\tb"), id="a-tab"),
+        pytest.param(_line("/e/ws/ep/b", version="1.0"), id="an-older-version"),
+        pytest.param(_line("/e/ws/ep/b", version="1.2"), id="a-version-there-is-not"),
+        pytest.param(_line("/e/ws/ep/b", method="HEAD"), id="another-method"),
+        pytest.param(_line("/e/ws/ep/b", method="get"), id="a-method-there-is-not"),
+        pytest.param(_line("/e/ws/ep/b", host="localhost"), id="another-host"),
+        pytest.param(_line("http://127.0.0.1/e/ws/ep/b"), id="an-absolute-target"),
+        pytest.param(_line("/e/ws/ep/b").replace(b"\r\n", b"\n", 1), id="a-bare-line-feed"),
+        pytest.param(_line("/e/ws/ep/b").replace(b"\r\n", b"\r\nX-A: 1\r\n", 1), id="one-more-field"),
+        pytest.param(_line("/e/ws/ep/b").replace(b" HTTP", b"  HTTP"), id="two-blanks"),
+        pytest.param(_line("/e/ws/ep/" + "x" * 8000), id="a-long-one"),
+    ],
+)
+def test_second_request_of_a_connection_means_what_it_would_mean_as_the_first(second: bytes) -> None:
+    """Its head is compared with the last one, and may differ from it in the target only."""
+
+    async def answered(gate: Front, client: Client) -> tuple[object, ...]:
+        one, two = replicas
+        seen, records = len(one.seen) + len(two.seen), len(gate.records)
+        client.send(second)
+        answer = await client.answer("HEAD" if second.startswith(b"HEAD") else "GET")
+        await eventually("it is recorded", lambda: len(gate.records) > records)
+        request_id = (answer.header("X-Request-Id") or "-").encode()
+        heads = [head.replace(request_id, b"") for head in [*one.seen, *two.seen][seen:]]
+        lines = [line for line in answer.headers if line[0] != "X-Request-Id"]
+        record = gate.records[-1]
+        return answer.status, lines, answer.body, heads, record.key, record.method, record.path, record.status
+
+    async def scenario() -> None:
+        one, two = replicas
+        async with front(one) as gate:
+            gate.gateway.put(Route("ws", "other", (await two.start(),)))
+            fresh, used = await gate.client(), await gate.client()
+            expected = await answered(gate, fresh)
+            assert (await used.ask(_line("/e/ws/ep/a"))).status == 200
+            one.seen.clear()
+            two.seen.clear()
+            assert await answered(gate, used) == expected
+            for each in (fresh, used):
+                each.close()
+            two.close()
+
+    replicas = Replica(), Replica(name="r1")
     run(scenario)
 
 
