@@ -7,7 +7,7 @@ from .figures import show
 
 NAMES = (
     "startup", "launch", "reads", "submits", "clients", "logs", "memory",
-    "gateway", "streams", "changes", "wake", "takeover",
+    "gateway", "streams", "changes", "wake", "takeover", "placements",
 )  # fmt: skip
 
 

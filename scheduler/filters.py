@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
-from .model import AskClass, Gpu, Node
+from .model import AskClass, Effect, LabelMatch, Node, Operator, Taint, Toleration
+from .nodes import EPSILON, NodeState
+from .scores import Scorer, Shape, portion_of, whole_devices
 
 Filter = Callable[[AskClass, Node], str | None]
 
@@ -11,58 +13,130 @@ def is_ready(_ask: AskClass, node: Node) -> str | None:
     return None if node.is_ready else "node not ready"
 
 
-def in_node_group(ask: AskClass, node: Node) -> str | None:
-    if not ask.node_groups or node.node_group in ask.node_groups:
-        return None
-    return f"not in node group {', '.join(sorted(ask.node_groups))}"
-
-
 def is_named(ask: AskClass, node: Node) -> str | None:
     return None if not ask.nodes or node.name in ask.nodes else "not among the nodes asked for"
 
 
 def is_reserved(ask: AskClass, node: Node) -> str | None:
     """A reserved node takes only what names its reservation, and what names one goes to no other node."""
-    if ask.reservation == node.reservation or (ask.may_burst and ask.reservation and node.reservation):
+    if ask.reservation == node.reservation or is_burst(ask, node):
         return None
     if ask.reservation:
         return f"not a node of reservation {ask.reservation}"
     return f"kept for reservation {node.reservation}"
 
 
-def is_apart(ask: AskClass, node: Node) -> str | None:
-    if not (ask.must_spread and ask.spread in node.tenants):
+def is_burst(ask: AskClass, node: Node) -> bool:
+    """Whether it may go to the node of another reservation than its own."""
+    return bool(
+        ask.may_burst and ask.reservation and node.reservation and ask.reservation != node.reservation
+    )
+
+
+def has_labels(ask: AskClass, node: Node) -> str | None:
+    """Alternatives, of one of which every match holds. Source: Kubernetes, node affinity (required)."""
+    if not ask.affinity:
         return None
-    return "has a replica of it already, and each has to have a node of its own"
-
-
-def usable_gpus(ask: AskClass, node: Node) -> tuple[Gpu, ...]:
-    return tuple(g for g in node.free_gpus if ask.gpu_product in (None, g.product))
-
-
-def has_gpus(ask: AskClass, node: Node) -> str | None:
-    short = ask.gpu_count - len(usable_gpus(ask, node))
-    if short <= 0:
+    labels = dict(node.labels)
+    if any(all(matches(m, labels) for m in term) for term in ask.affinity):
         return None
-    product = f" {ask.gpu_product}" if ask.gpu_product else ""
-    return f"short of {short} free{product} GPU(s)"
+    keys = sorted({m.key for term in ask.affinity for m in term})
+    return f"its labels do not match the affinity asked for ({', '.join(keys)})"
 
 
-def has_cpu(ask: AskClass, node: Node) -> str | None:
-    short = ask.cpu - node.free_cpu
-    return None if short <= 1e-9 else f"short of {short:g} CPU core(s)"
+def matches(match: LabelMatch, labels: dict[str, str]) -> bool:
+    """One requirement, as Kubernetes reads it: NotIn holds also where there is no such label."""
+    value = labels.get(match.key)
+    match match.operator:
+        case Operator.IN:
+            return value in match.values
+        case Operator.NOT_IN:
+            return value is None or value not in match.values
+        case Operator.EXISTS:
+            return value is not None
+        case Operator.DOES_NOT_EXIST:
+            return value is None
+        case Operator.GT | Operator.LT:
+            return _compares(match, value)
 
 
-def has_memory(ask: AskClass, node: Node) -> str | None:
-    short = ask.memory_mib - node.free_memory_mib
-    return None if short <= 0 else f"short of {short} MiB memory"
+def _compares(match: LabelMatch, value: str | None) -> bool:
+    try:
+        have, bound = int(value or ""), int(match.values[0])
+    except (ValueError, IndexError):
+        return False  # only whole numbers are compared
+    return have > bound if match.operator is Operator.GT else have < bound
 
 
-# Cheapest first; the first reason is the one the user sees for that node.
-FILTERS: tuple[Filter, ...] = (
-    is_ready, in_node_group, is_named, is_reserved, is_apart, has_gpus, has_cpu, has_memory,
-)  # fmt: skip
+def is_tolerated(ask: AskClass, node: Node) -> str | None:
+    for taint in sorted(node.taints, key=lambda t: (t.key, t.value)):
+        if taint.effect is not Effect.PREFER_NO_SCHEDULE and not tolerates(ask, taint):
+            value = f"={taint.value}" if taint.value else ""
+            return f"has the taint {taint.key}{value}:{taint.effect.value}, which is not tolerated"
+    return None
 
 
-def refusal(ask: AskClass, node: Node) -> str | None:
-    return next((reason for f in FILTERS if (reason := f(ask, node))), None)
+def tolerates(ask: AskClass, taint: Taint) -> bool:
+    return any(_covers(t, taint) for t in ask.tolerations)
+
+
+def _covers(toleration: Toleration, taint: Taint) -> bool:
+    return (
+        toleration.key in ("", taint.key)
+        and toleration.value in (None, taint.value)
+        and toleration.effect in (None, taint.effect)
+    )
+
+
+# Cheapest first; the first reason is the one the user sees for that node. These never change within a cycle.
+FIXED: tuple[Filter, ...] = (is_ready, is_named, is_reserved, is_tolerated, has_labels)
+
+
+def fixed_refusal(ask: AskClass, node: Node) -> str | None:
+    """Why it can never be there, whatever becomes free."""
+    return next((reason for f in FIXED if (reason := f(ask, node))), None)
+
+
+def penalty(ask: AskClass, node: Node) -> int:
+    """Preferred nodes come first: those of the own reservation, then those without taints to be avoided."""
+    avoided = sum(t.effect is Effect.PREFER_NO_SCHEDULE and not tolerates(ask, t) for t in node.taints)
+    return 1000 * is_burst(ask, node) + avoided
+
+
+def refusal(ask: AskClass, scorer: Scorer, node: NodeState, with_leaving: bool = False) -> str | None:
+    """Why one member does not fit on a node that it may be on, as things stand."""
+    if ask.must_spread and ask.spread and node.is_tenant(ask.spread, with_leaving):
+        return "has a replica of it already, and each has to have a node of its own"
+    shape = scorer.shape
+    if shape.gpu_count and not scorer.has_devices(node, with_leaving):
+        return _short_of_gpus(shape, scorer, node, with_leaving)
+    cpu = node.later_cpu if with_leaving else min(node.cpu, node.later_cpu)
+    if shape.cpu > cpu + EPSILON:
+        return f"short of {shape.cpu - cpu:g} CPU core(s)"
+    memory = node.later_memory if with_leaving else min(node.memory, node.later_memory)
+    if shape.memory_mib > memory:
+        return f"short of {shape.memory_mib - memory} MiB memory"
+    return None
+
+
+def _short_of_gpus(shape: Shape, scorer: Scorer, node: NodeState, with_leaving: bool) -> str:
+    gpus = node.node.gpus
+    product = f" {shape.gpu_product}" if shape.gpu_product else ""
+    ill = 0
+    if len(gpus) > len(node.usable) + sum(map(len, node.slices.values())):
+        ill = sum(not g.is_healthy and shape.gpu_product in (None, g.product) for g in gpus)
+    note = f"; {ill} of its GPU(s) unhealthy" if ill else ""
+    if shape.mig_profile:
+        there = node.slices.get(shape.mig_profile, ())
+        free = sum(node.available(p, with_leaving) >= 1 - EPSILON for p in there)
+        return f"short of {shape.gpu_count - free} free MIG instance(s) {shape.mig_profile}{note}"
+    if not shape.is_fraction:
+        whole = len(whole_devices(shape, node, with_leaving))
+        return f"short of {shape.gpu_count - whole} free{product} GPU(s){note}"
+    wanted = f"{shape.gpu_portion:g}" if shape.gpu_memory_mib is None else f"{shape.gpu_memory_mib} MiB"
+    found = [p for p in node.usable if shape.gpu_product in (None, gpus[p].product)]
+    fitting = 0
+    for p in found:
+        portion = portion_of(shape, gpus[p].memory_mib)
+        fitting += portion is not None and node.available(p, with_leaving) >= portion - EPSILON
+    return f"short of {shape.gpu_count - fitting}{product} GPU(s) with {wanted} free{note}"

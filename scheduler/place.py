@@ -1,44 +1,257 @@
-"""One ask against the nodes: best fit, all members or none."""
+"""Finds places for the members of one ask: all of them or none."""
 
+import heapq
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from .filters import refusal, usable_gpus
-from .model import AskClass, Node, Placement, Unplaced
+from .filters import refusal
+from .model import AskClass, Code, Placement, Strategy, Unplaced
+from .needs import Candidates, Need
+from .nodes import NodeState
+from .scores import Key, Scorer, slots
+
+if TYPE_CHECKING:
+    from .state import State
+
+Entry = tuple[int, Key, int, int]  # penalty, key, order and version of the node
 
 
-def place(ask: AskClass, nodes: Sequence[Node]) -> tuple[tuple[Placement, ...], tuple[Node, ...]] | Unplaced:
-    """The members' placements and the nodes as they are afterwards, or why not."""
-    left = {node.name: node for node in nodes}
+class Index:
+    """
+    The nodes that fit one shape, best first. What changed since it was last asked is looked at again and
+    nothing else: an entry of an older version of its node is void.
+    """
+
+    def __init__(self, state: "State", candidates: Candidates, scorer: Scorer, with_leaving: bool) -> None:
+        self._state, self._scorer, self._with_leaving = state, scorer, with_leaving
+        self._candidates = candidates
+        self._heap: list[Entry] = []
+        self._seen = 0
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        self._heap = [e for node in self._candidates.nodes if (e := self._entry(node)) is not None]
+        heapq.heapify(self._heap)
+        self._seen = len(self._state.changes)
+
+    def _entry(self, node: NodeState) -> Entry | None:
+        key = self._scorer.key(node, self._with_leaving)
+        if key is None:
+            return None
+        return self._candidates.penalties[node.order], key, node.order, node.version
+
+    def _catch_up(self) -> None:
+        changes, nodes = self._state.changes, self._candidates.nodes
+        behind = len(changes) - self._seen
+        if not behind:
+            return
+        if behind > len(nodes) or len(self._heap) > 4 * len(nodes) + 64:
+            self._rebuild()
+            return
+        penalties, all_nodes = self._candidates.penalties, self._state.nodes
+        for order in {*changes[self._seen :]} if behind > 1 else changes[self._seen :]:
+            if order in penalties and (entry := self._entry(all_nodes[order])) is not None:
+                heapq.heappush(self._heap, entry)
+        self._seen = len(changes)
+
+    def best(self, ask: AskClass) -> NodeState | None:
+        """The best of those that have fewest of its spread group; none at all where they have to be apart."""
+        self._catch_up()
+        heap, nodes, group = self._heap, self._state.nodes, ask.spread
+        aside: list[Entry] = []
+        found: NodeState | None = None
+        fallback: tuple[int, NodeState] | None = None
+        while heap:
+            entry = heap[0]
+            node = nodes[entry[2]]
+            if node.version != entry[3]:
+                heapq.heappop(heap)
+                continue
+            if not group or not node.is_tenant(group, self._with_leaving):
+                found = node
+                break
+            others = node.tenancy(group)[self._with_leaving]
+            if not ask.must_spread and (fallback is None or others < fallback[0]):
+                fallback = others, node
+            aside.append(heapq.heappop(heap))
+        for entry in aside:
+            heapq.heappush(heap, entry)
+        return found or (fallback[1] if fallback else None)
+
+
+class Failure:
+    """Why not in one pool: how many members found a place, and what each node said to the next."""
+
+    __slots__ = ("member", "refused", "told")
+
+    def __init__(self, member: int, refused: Counter[str]) -> None:
+        self.member, self.refused = member, refused
+        self.told: dict[tuple[str, ...], Unplaced] = {}  # in words, by the pools asked for
+
+
+def find(state: "State", need: Need, with_leaving: bool) -> tuple[Placement, ...] | Unplaced:
+    """
+    Its pools in order, each with its quotas. The members are put on their nodes; where it is refused the
+    caller takes back what of them was.
+    """
+    refused: list[Unplaced] = []
+    failures: list[Failure] = []
+    for pool in need.pools:
+        over = need.quota_refusal(pool, with_leaving)
+        if over is not None:
+            refused.append(over)
+            continue
+        mark = state.position
+        found = _in_pool(state, need, pool, with_leaving)
+        if not isinstance(found, Failure):
+            return found
+        state.undo(mark)
+        failures.append(found)
+    return _summary(state, need, refused, failures)
+
+
+def _summary(
+    state: "State", need: Need, refused: Sequence[Unplaced], failures: Sequence[Failure]
+) -> Unplaced:
+    if len(need.pools) == 1 and failures:
+        told = failures[0].told
+        found = told.get(need.ask.pools)
+        if found is None:
+            found = told[need.ask.pools] = _sentences(state, need, (), failures)
+        return found
+    return _sentences(state, need, refused, failures)
+
+
+def _sentences(
+    state: "State", need: Need, refused: Sequence[Unplaced], failures: Sequence[Failure]
+) -> Unplaced:
+    ask = need.ask
+    sentences = [sentence for r in refused for sentence in r.reasons]
+    if refused and not failures:
+        return Unplaced(tuple(sentences), refused[0].code)
+    if not need.pools:
+        names = " or ".join(ask.pools)
+        return Unplaced((f"node pool {names} has no nodes" if names else "there are no nodes",))
+    nodes: Counter[str] = Counter()
+    for failure in failures:
+        nodes.update(failure.refused)
+    if ask.pools:
+        outside = len(state.nodes) - sum(len(state.nodes_in(p)) for p in need.pools)
+        if outside:
+            nodes[f"not in node group {', '.join(sorted(ask.pools))}"] = outside
+    member = max(f.member for f in failures)
+    gang = f"member {member + 1} of {ask.members}: " if ask.members > 1 else ""
+    ordered = sorted(nodes.items(), key=lambda item: (-item[1], item[0]))
+    return Unplaced((*(f"{gang}{n} node(s): {r}" for r, n in ordered), *sentences), Code.NO_PLACE)
+
+
+def _in_pool(state: "State", need: Need, pool: str, with_leaving: bool) -> tuple[Placement, ...] | Failure:
+    ask = need.ask
+    alike = (need.kind[pool], with_leaving)
+    dead = state.dead.get(alike)
+    if dead is not None and not ask.must_spread:
+        return dead
+    index = index_of(state, need, pool, with_leaving)
+    scorer = need.scorers[pool]
     placements: list[Placement] = []
-    for member in range(ask.members):
-        failures: Counter[str] = Counter()
-        feasible: list[Node] = []
-        for node in left.values():
-            reason = refusal(ask, node)
-            if reason is None:
-                feasible.append(node)
-            else:
-                failures[reason] += 1
-        if not feasible:
-            gang = f"member {member + 1} of {ask.members}: " if ask.members > 1 else ""
-            ordered = sorted(failures.items(), key=lambda item: (-item[1], item[0]))
-            return Unplaced(tuple(f"{gang}{n} node(s): {r}" for r, n in ordered) or ("there are no nodes",))
-        best = min(feasible, key=lambda n: _preference(ask, n))
-        taken = tuple(sorted(g.uuid for g in usable_gpus(ask, best))[: ask.gpu_count])
-        placements.append(Placement(best.name, taken))
-        left[best.name] = replace(
-            best,
-            free_cpu=best.free_cpu - ask.cpu,
-            free_memory_mib=best.free_memory_mib - ask.memory_mib,
-            free_gpus=tuple(g for g in best.free_gpus if g.uuid not in taken),
-            tenants=best.tenants | {ask.spread} if ask.spread else best.tenants,
-        )
-    return tuple(placements), tuple(left.values())
+    if ask.segment_size > 0:
+        found = _in_segments(state, need, pool, with_leaving)
+        if not isinstance(found, Failure):
+            return found
+        failure = found
+    else:
+        while len(placements) < ask.members:
+            node = index.best(ask)
+            if node is None:
+                break
+            placements.append(_put(state, ask, scorer, node, with_leaving))
+        else:
+            return tuple(placements)
+        failure = _failure(state, need, pool, with_leaving, len(placements))
+    if not ask.must_spread:
+        state.dead[alike] = failure
+    return failure
 
 
-def _preference(ask: AskClass, node: Node) -> tuple[bool, int, float, int, str]:
-    """Apart from others of its group, then where it fits best."""
-    fit = (len(usable_gpus(ask, node)), node.free_cpu, node.free_memory_mib, node.name)
-    return (bool(ask.spread) and ask.spread in node.tenants, *fit)
+def index_of(state: "State", need: Need, pool: str, with_leaving: bool) -> Index:
+    """The one of its shape in a pool, made when it is first asked for."""
+    index = need.indexes.get((pool, with_leaving))
+    if index is None:
+        key = (need.shape, need.fixed, pool, with_leaving)
+        index = state.indexes.get(key)
+        if index is None:
+            candidates = state.candidates(need, pool)
+            index = state.indexes[key] = Index(state, candidates, need.scorers[pool], with_leaving)
+        need.indexes[pool, with_leaving] = index
+    assert isinstance(index, Index)
+    return index
+
+
+def _put(state: "State", ask: AskClass, scorer: Scorer, node: NodeState, with_leaving: bool) -> Placement:
+    devices = scorer.devices(node, with_leaving)
+    assert devices is not None  # the index has only what fits
+    positions, portion = devices
+    gpus = node.node.gpus
+    is_last = ask.members == 1  # nobody has to be taken back when it is there
+    state.put(node, ask, positions, portion, promised=with_leaving, is_final=is_last)
+    return Placement(node.node.name, tuple([gpus[p].uuid for p in positions]), portion)
+
+
+def _failure(state: "State", need: Need, pool: str, with_leaving: bool, member: int) -> Failure:
+    candidates, scorer = state.candidates(need, pool), need.scorers[pool]
+    refused = Counter(candidates.refused)
+    for node in candidates.nodes:
+        why = refusal(need.ask, scorer, node, with_leaving)
+        refused[why or "no room beside its other members in one segment"] += 1
+    return Failure(member, refused)
+
+
+def _in_segments(
+    state: "State", need: Need, pool: str, with_leaving: bool
+) -> tuple[Placement, ...] | Failure:
+    """
+    So many members at a time in one segment; a node without a segment is one of its own. Binpack takes the
+    segment with the least room that is enough, spread the one with the most.
+    """
+    ask, scorer = need.ask, need.scorers[pool]
+    candidates = state.candidates(need, pool)
+    segments: dict[str, list[NodeState]] = {}
+    for node in candidates.nodes:
+        segments.setdefault(node.node.segment or f"\0{node.node.name}", []).append(node)
+    placements: list[Placement] = []
+    side = 1 if scorer.gpu is Strategy.BINPACK else -1
+    while len(placements) < ask.members:
+        size = min(ask.segment_size, ask.members - len(placements))
+        room = {s: sum(slots(scorer.shape, n, with_leaving) for n in there) for s, there in segments.items()}
+        for name in sorted((s for s in room if room[s] >= size), key=lambda s: (side * room[s], s)):
+            mark = state.position
+            group = _together(state, need, scorer, segments[name], candidates, size, with_leaving)
+            if group is not None:
+                placements += group
+                break
+            state.undo(mark)
+        else:
+            return _failure(state, need, pool, with_leaving, len(placements))
+    return tuple(placements)
+
+
+def _together(
+    state: "State", need: Need, scorer: Scorer, nodes: Sequence[NodeState], candidates: Candidates,
+    size: int, with_leaving: bool,
+) -> list[Placement] | None:  # fmt: skip
+    ask = need.ask
+    placed: list[Placement] = []
+    for _ in range(size):
+        best: tuple[bool, int, Key, int] | None = None
+        for node in nodes:
+            key = scorer.key(node, with_leaving)
+            tenant = bool(ask.spread) and node.is_tenant(ask.spread, with_leaving)
+            if key is None or (tenant and ask.must_spread):
+                continue
+            entry = (tenant, candidates.penalties[node.order], key, node.order)
+            best = entry if best is None or entry < best else best
+        if best is None:
+            return None
+        placed.append(_put(state, ask, scorer, state.nodes[best[3]], with_leaving))
+    return placed

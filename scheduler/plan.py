@@ -1,34 +1,60 @@
 """The only entry point: a whole snapshot in, a whole plan out."""
 
-import heapq
-
-from .model import Placement, Plan, Snapshot, Unplaced
-from .place import place
+from .model import Code, Placement, Plan, Snapshot, Unplaced
+from .preempt import Waiting, make_room
+from .queue import Line, Order, lines_of
+from .state import State
 
 
 def plan(snapshot: Snapshot) -> Plan:
     """
-    Highest priority first, oldest first within one. A class whose head does not
-    fit is dropped whole (its other members ask for the same), so it never
-    holds up another class.
+    One cycle: fair shares; what waits is placed, in the order of its queues; then room is made for the rest.
+
+    A class whose next ask does not fit is dropped whole, since the others ask for the same: so it never
+    holds up another class. What fits once those have gone that leave is promised that place; nobody who
+    comes later gets it. The same snapshot always gives the same plan.
+
+    What its queue's fair share covers goes before what it does not cover, even where the latter is first in
+    its own queue. For only the former may reclaim, and would else lose to whom it reclaimed it from.
     """
-    nodes = snapshot.nodes
+    state = State(snapshot)
     placed: dict[str, tuple[Placement, ...]] = {}
+    promised: dict[str, tuple[Placement, ...]] = {}
     unplaced: dict[str, Unplaced] = {}
-    classes = [c for c, ids in snapshot.pending.items() if ids]
-    heads = [
-        (-c.priority, snapshot.rank[snapshot.pending[c][0]], number, 0) for number, c in enumerate(classes)
-    ]
-    heapq.heapify(heads)
-    while heads:
-        priority, _, number, at = heapq.heappop(heads)
-        ask = classes[number]
-        ids = snapshot.pending[ask]
-        answer = place(ask, nodes)
-        if isinstance(answer, Unplaced):
-            unplaced.update((id_, answer) for id_ in ids[at:])
+    waiting: list[Waiting] = []
+    seen: list[str] = []
+    beyond: list[Line] = []
+    order = Order(state, lines_of(state), beyond)
+    while order.next is not None or beyond:
+        line = order.next
+        if line is None:
+            order, beyond = Order(state, beyond), []
             continue
-        placed[ids[at]], nodes = answer
-        if at + 1 < len(ids):
-            heapq.heappush(heads, (priority, snapshot.rank[ids[at + 1]], number, at + 1))
-    return Plan(placed, unplaced)
+        ask = line.ask
+        answer = state.allocate_need(line.need, False)
+        if not isinstance(answer, Unplaced):
+            placed[line.ids[line.at]] = answer
+        elif state.has_leaving and not isinstance(later := state.allocate_need(line.need, True), Unplaced):
+            promised[line.ids[line.at]] = later
+        else:
+            rest = tuple(line.ids[line.at :])
+            unplaced.update(dict.fromkeys(rest, answer))
+            waiting.append(Waiting(ask, rest))
+            seen += rest
+            line.at = len(line.ids)
+            order.advance()
+            continue
+        seen.append(line.ids[line.at])
+        line.at += 1
+        order.advance()
+    shares = state.shares()
+    room = make_room(state, waiting)
+    promised.update(room.promised)
+    for id_, places in promised.items():
+        unplaced[id_] = _waits(places)
+    return Plan(placed, unplaced, room.evictions, shares, tuple(seen), promised)
+
+
+def _waits(places: tuple[Placement, ...]) -> Unplaced:
+    nodes = ", ".join(dict.fromkeys(p.node for p in places))
+    return Unplaced((f"waits until what leaves {nodes} has ended",), Code.WAITS_FOR_EVICTED)

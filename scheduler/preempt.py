@@ -1,0 +1,247 @@
+"""
+Room for what waits: consolidation, reclaim, preemption, and the end of stale gangs, in this order.
+
+Each solution is tried out whole on the working copy before anybody is evicted for it. Source: the cycle of
+Run:ai and KAI-Scheduler (allocate, consolidation, reclaim, preempt, stale gang eviction).
+"""
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .model import AskClass, EvictedBy, Eviction, Placement, Running, Unplaced
+from .needs import EVERYWHERE
+from .preemption.consolidate import Move, has_enough, is_alike, move
+from .preemption.consolidate import sentence as moved_to
+from .preemption.reclaim import Reclaimer, is_lasting
+from .preemption.search import Budget, Memo, Singles, Solution, let_go, places_after, singles_of, smallest
+from .preemption.steps import Step, Victims, minimum_of
+from .state import State
+
+Places = tuple[Placement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Asks of one class that found no place, oldest first."""
+
+    ask: AskClass
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """
+    Args:
+        evictions: in the order in which they were decided, each running id at most once.
+        promised: where each ask goes once what is evicted (or leaves already) has gone.
+        moved: where the consolidated can run, by their running ids; kept free in this cycle.
+    """
+
+    evictions: tuple[Eviction, ...] = ()
+    promised: Mapping[str, Places] = field(default_factory=dict[str, Places])
+    moved: Mapping[str, Placement] = field(default_factory=dict[str, Placement])
+
+
+Attempt = Callable[[AskClass, str], bool]
+
+
+def make_room(state: State, waiting: Sequence[Waiting]) -> Room:
+    """
+    Who is evicted so that what waits gets its place. The state is left with all of it released and promised.
+
+    Of a class whose first ask finds no room the others are not tried: they ask for the same. The effort of a
+    cycle is bounded by a count of sets tried out, so that the same snapshot always gives the same answer.
+
+    Args:
+        waiting: in the order of the queues; within a queue the higher priority and then the older goes first.
+    """
+    maker = _Maker(state)
+    left = [w for w in waiting if w.ids]
+    if left and state.snapshot.running:
+        for attempt in (maker.consolidate, maker.reclaim, maker.preempt):
+            left = maker.serve(left, attempt)
+    maker.end_stale()
+    return Room(tuple(maker.evictions), maker.promised, maker.moved)
+
+
+class _Maker:
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.evictions: list[Eviction] = []
+        self.promised: dict[str, Places] = {}
+        self.moved: dict[str, Placement] = {}
+        self._budget = Budget()
+        self._victims = Victims(state)
+        self._memo: Memo = {}
+        self._is_left_over = False
+
+    def serve(self, waiting: Sequence[Waiting], attempt: Attempt) -> list[Waiting]:
+        """One stage for all; what is left of each class for the next."""
+        line = {queue: at for at, queue in enumerate(dict.fromkeys(w.ask.queue for w in waiting))}
+        rank = self.state.snapshot.rank
+        heads = [
+            (line[w.ask.queue], -w.ask.priority, w.ask.is_extra, rank.get(w.ids[0], 0), number, 0)
+            for number, w in enumerate(waiting)
+        ]
+        heapq.heapify(heads)
+        served = [0] * len(waiting)
+        while heads:
+            *_, number, at = heapq.heappop(heads)
+            ask, ids = waiting[number].ask, waiting[number].ids
+            if ask.is_extra and not self._goes_on(ask):
+                continue
+            if not (self._fits_already(ask, ids[at]) or attempt(ask, ids[at])):
+                continue
+            served[number] = at = at + 1
+            if at < len(ids):
+                next_head = (line[ask.queue], -ask.priority, ask.is_extra, rank.get(ids[at], 0), number, at)
+                heapq.heappush(heads, next_head)
+        return [Waiting(w.ask, w.ids[n:]) for w, n in zip(waiting, served, strict=True) if n < len(w.ids)]
+
+    def _goes_on(self, ask: AskClass) -> bool:
+        """Whether a gang that wants one more member still runs: it may be what has just been evicted."""
+        return any(is_alike(r.ask, ask) for r in self.state.running_in(ask.queue))
+
+    def _fits_already(self, ask: AskClass, id_: str) -> bool:
+        """What an earlier solution left over is used before another is sought."""
+        if not self._is_left_over:
+            return False
+        found = self.state.allocate(ask, with_leaving=True)
+        if isinstance(found, Unplaced):
+            return False
+        self.promised[id_] = found
+        return True
+
+    # -- the stages ---------------------------------------------------------------------------------------
+
+    def consolidate(self, ask: AskClass, id_: str) -> bool:
+        state = self.state
+        pools = [p for p in state.pools_of(ask) if state.quota_refusal(ask, p, with_leaving=True) is None]
+        if ask.gpu_count == 0 or not pools or not has_enough(state, ask):
+            return False
+        there = state.pool_names if EVERYWHERE in pools else pools
+
+        def steps() -> list[Step]:
+            return self._victims.of(self._victims.queues, there, lambda r: not is_alike(r.ask, ask))
+
+        self._budget.begin(64)
+        found = smallest(state, ask, steps, lambda some: move(state, ask, some), self._budget)
+        if found is None:
+            return False
+        result: Move = found.result
+        self.moved.update(result.moved)
+        self._commit(
+            ask, id_, Solution(found.steps, result.places), EvictedBy.CONSOLIDATION,
+            lambda _, member: moved_to(id_, result, member),
+        )  # fmt: skip
+        for step in found.steps:
+            for member in step.members:
+                state.take(member.ask, (result.moved[member.id],), promised=True)
+        return True
+
+    def reclaim(self, ask: AskClass, id_: str) -> bool:
+        if not self.state.snapshot.queues:
+            return False
+        return any(self._reclaim_in(ask, id_, pool) for pool in self.state.pools_of(ask))
+
+    def _reclaim_in(self, ask: AskClass, id_: str, pool: str) -> bool:
+        state = self.state
+        reclaimer = Reclaimer(state, ask, pool)
+        if not (reclaimer.asked and reclaimer.is_entitled()):
+            return False
+        queues = [q for q in self._victims.queues if q != ask.queue and reclaimer.may_lose(q)]
+        beyond = [q for q in queues if reclaimer.exceeds_its_quota(q)]
+        # A project within its own quota pays for its department only where no other can.
+        for those in (beyond, queues) if len(beyond) < len(queues) else (queues,):
+            if not those:
+                continue
+            self._budget.begin()
+
+            def steps(those: Sequence[str] = those) -> list[Step]:
+                return self._victims.of(those, (pool,))
+
+            found = smallest(
+                state, ask, steps, lambda some: places_after(state, ask, some), self._budget,
+                reclaimer.may_take, self._singles("reclaim", ask, pool, those, steps),
+            )  # fmt: skip
+            if found is not None:
+                texts = {s: reclaimer.sentence(s) for s in found.steps}
+                self._commit(ask, id_, found, EvictedBy.RECLAIM, lambda step, _, texts=texts: texts[step])
+                return True
+        return False
+
+    def preempt(self, ask: AskClass, id_: str) -> bool:
+        """Rule 11. Quotas and limits are for the placing to say, as they are once the victims have gone."""
+        if not ask.can_preempt:
+            return False
+        state = self.state
+        self._budget.begin()
+
+        def steps() -> list[Step]:
+            return self._victims.of((ask.queue,), state.pool_names, lambda r: r.ask.priority < ask.priority)
+
+        def places(some: Sequence[Step]) -> Places | None:
+            found = places_after(state, ask, some)
+            if found is None or not is_lasting(state, ask, state.pool_of(found[0].node) or "", some):
+                return None
+            return found
+
+        singles = self._singles("preempt", ask, "", (ask.queue,), steps)
+        found = smallest(state, ask, steps, places, self._budget, singles=singles)
+        if found is None:
+            return False
+        self._commit(
+            ask, id_, found, EvictedBy.PREEMPTION,
+            lambda _, member: f"evicted: preempted by {id_}, whose priority {ask.priority} is higher "
+            f"than {member.ask.priority}",
+        )  # fmt: skip
+        return True
+
+    def end_stale(self) -> None:
+        """Rule 12: what is left of a gang below its minimum goes, for nobody, and starts anew as a gang."""
+        stale = dict.fromkeys(r.workload for r in self.state.running if r.is_stale)
+        for workload in stale:
+            members = self.state.members(workload)
+            text = (
+                f"evicted: stale gang, {len(members)} of at least {minimum_of(members)} members "
+                "have been running for too long"
+            )
+            for member in members:
+                self.state.release(member)
+                self.evictions.append(Eviction(member.id, workload, EvictedBy.STALE_GANG, "", text))
+
+    # -- what they share ----------------------------------------------------------------------------------
+
+    def _singles(
+        self, stage: str, ask: AskClass, pool: str, queues: Sequence[str], steps: Callable[[], list[Step]]
+    ) -> Singles:
+        # the class is one object in a cycle, and its hash is dear
+        key = (stage, id(ask), pool, *queues)
+        known = self._memo.get(key)
+        if known is None:
+            known = self._memo[key] = singles_of(self.state, ask, steps())
+        return known
+
+    def _commit(
+        self,
+        ask: AskClass,
+        id_: str,
+        found: Solution[Places],
+        how: EvictedBy,
+        text: Callable[[Step, Running], str],
+    ) -> None:
+        evictions = [
+            Eviction(member.id, step.workload, how, id_, text(step, member))
+            for step in sorted(found.steps, key=lambda s: s.order)
+            for member in step.members
+        ]
+        gpus = sum(step.gpus for step in found.steps)
+        asked = sum(len(p.gpu_uuids) * p.gpu_portion for p in found.result)
+        # A GPU for a GPU leaves nothing for the next: it need not even look.
+        self._is_left_over |= gpus != asked or not gpus or how is EvictedBy.CONSOLIDATION
+        let_go(self.state, found.steps)
+        self._victims.gone(found.steps)
+        self.state.take(ask, found.result, promised=True)
+        self.promised[id_] = found.result
+        self.evictions.extend(evictions)

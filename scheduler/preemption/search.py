@@ -1,0 +1,321 @@
+"""The smallest set of what runs whose places let an ask in, found with bounded effort."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, islice
+from typing import Generic, TypeVar
+
+from ..model import AskClass, Placement, Unplaced
+from ..needs import EVERYWHERE
+from ..state import State
+from .steps import Step, cost, devices_missing, without_doubles
+
+T = TypeVar("T")
+
+# Sets that are looked at of one node, and workloads that go together for one member: beyond that a node is
+# cleared from the first to go on, and what was not needed stays.
+SETS_OF_A_NODE, TOGETHER, MOST_STEPS = 40, 8, 256
+
+
+@dataclass(slots=True)
+class Budget:
+    """How many sets may still be tried out: in one cycle, and for one ask. Counts, so that answers repeat."""
+
+    cycle: int = 2_000
+    ask: int = 0
+
+    def begin(self, tries: int = 256) -> None:
+        self.ask = min(tries, self.cycle)
+
+    def spend(self) -> bool:
+        if self.ask <= 0:
+            return False
+        self.ask -= 1
+        self.cycle -= 1
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Solution(Generic[T]):
+    """Who goes, and what comes of it."""
+
+    steps: tuple[Step, ...]
+    result: T
+
+
+Verify = Callable[[Sequence[Step]], T | None]
+May = Callable[[Sequence[Step]], bool]
+
+
+def let_go(state: State, steps: Iterable[Step]) -> None:
+    """Releases what has not been released yet."""
+    for step in steps:
+        staying = {m.id for m in state.members(step.workload)}
+        for member in step.members:
+            if member.id in staying:
+                state.release(member)
+
+
+def places_after(state: State, ask: AskClass, steps: Sequence[Step]) -> tuple[Placement, ...] | None:
+    """Where the ask goes once these have gone, its queues asked too; nothing is changed."""
+    mark = state.mark()
+    let_go(state, steps)
+    touched = dict.fromkeys(m.placement.node for s in steps for m in s.members)
+    found = None
+    # Room for one comes to be only where something goes: a look at those nodes spares most of the placing.
+    if ask.members > 1 or any(n in state.by_name and fits_on(state, ask, n) for n in touched):
+        places = state.place(ask, with_leaving=True)
+        found = None if isinstance(places, Unplaced) else places
+    state.rollback(mark)
+    return found
+
+
+@dataclass(slots=True)
+class Singles:
+    """
+    Single steps that free enough on some node, cheapest first, for one class of asks. Kept from one ask of it
+    to the next: what was of no use to the one is of no use to the other, so thousands of equal asks look at
+    each step once.
+    """
+
+    spare: deque[Step]
+    wholes: deque[Step]
+    is_any_spare: bool
+
+
+Memo = dict[tuple[object, ...], Singles]
+
+
+def smallest(
+    state: State, ask: AskClass, steps: Callable[[], list[Step]], verify: Verify[T], budget: Budget,
+    may: May = lambda _: True, singles: Singles | None = None,
+) -> Solution[T] | None:  # fmt: skip
+    """
+    The first set, cheapest first, that may go and that `verify` has a result for, without what is needless.
+
+    For one member all sets are within one node. A gang's members are given room one after another; a single
+    workload that makes room for all of them goes before any two.
+
+    Args:
+        steps: all that could go; asked for only where it is needed.
+        singles: from the last call for the same class and the same steps, but for those that have gone.
+    """
+    if ask.members == 1:
+        candidates = _for_one(state, ask, steps, may, singles or singles_of(state, ask, steps()))
+    else:
+        candidates = _for_gang(state, ask, steps(), budget, may)
+    for chosen in candidates:
+        if not may(chosen):
+            continue
+        if not budget.spend():
+            return None
+        result = verify(chosen)
+        if result is not None:
+            return _without_needless(chosen, result, verify, budget)
+    return None
+
+
+def singles_of(state: State, ask: AskClass, steps: Sequence[Step]) -> Singles:
+    """See `Singles`."""
+    enough: dict[int, Step] = {}
+    for name, there in _by_node(steps).items():
+        if name in state.by_name and could_hold(state, ask, name):
+            missing = devices_missing(state, ask, name)
+            enough.update((s.order, s) for s in there if _devices(s, name) >= missing)
+    ordered = sorted(enough.values(), key=lambda s: cost((s,)))
+    spare = deque(s for s in ordered if not s.is_whole)
+    return Singles(spare, deque(s for s in ordered if s.is_whole), any(not s.is_whole for s in steps))
+
+
+def _each(state: State, line: deque[Step]) -> Iterator[list[Step]]:
+    while line:
+        step = line.popleft()
+        staying = state.members(step.workload)
+        as_it_was = len(staying) == len(step.members) if step.is_whole else True
+        if as_it_was and all(m in staying for m in step.members):
+            yield [step]
+
+
+def _without_needless(chosen: Sequence[Step], result: T, verify: Verify[T], budget: Budget) -> Solution[T]:
+    """What costs most is spared first."""
+    kept = list(chosen)
+    for step in sorted(chosen, key=lambda s: cost((s,)), reverse=True):
+        if len(kept) == 1 or not budget.spend():
+            break
+        fewer = [s for s in kept if s is not step]
+        better = verify(fewer)
+        if better is not None:
+            kept, result = fewer, better
+    return Solution(tuple(kept), result)
+
+
+def _by_node(steps: Sequence[Step]) -> dict[str, list[Step]]:
+    found: dict[str, list[Step]] = {}
+    for step in steps:
+        for name in dict.fromkeys(m.placement.node for m in step.members):
+            found.setdefault(name, []).append(step)
+    return found
+
+
+def _devices(step: Step, node: str) -> int:
+    """Of how many devices of a node something comes free with it."""
+    return sum(len(m.placement.gpu_uuids) for m in step.members if m.placement.node == node)
+
+
+def _for_one(
+    state: State, ask: AskClass, steps: Callable[[], list[Step]], may: May, singles: Singles
+) -> Iterator[list[Step]]:
+    """Sets for one member, each on one node, cheapest first."""
+    yield from _each(state, singles.spare)
+    by_node: dict[str, tuple[list[Step], int]] = {}
+    if singles.is_any_spare:
+        by_node = _nodes_for(state, ask, steps())
+        sets = [
+            chosen
+            for name, (there, missing) in by_node.items()
+            if (chosen := _first_enough([s for s in there if not s.is_whole], name, missing)) is not None
+        ]
+        yield from sorted(sets, key=cost)
+    else:
+        yield from _each(state, singles.wholes)
+    by_node = by_node or _nodes_for(state, ask, steps())
+    for together in range(1, TOGETHER + 1):
+        yield from _cheapest_first(
+            [_together(there, n, missing, together) for n, (there, missing) in by_node.items()]
+        )
+    for _, (there, _) in sorted(by_node.items(), key=lambda item: (item[1][1], item[0])):
+        yield _all_that_may(there, may)
+
+
+def _cheapest_first(nodes: Sequence[Iterator[list[Step]]]) -> Iterator[list[Step]]:
+    """The first set of each node, which is its cheapest, in order of cost; then the others."""
+    firsts = [(chosen, rest) for rest in nodes if (chosen := next(rest, None)) is not None]
+    firsts.sort(key=lambda first: cost(first[0]))
+    yield from (chosen for chosen, _ in firsts)
+    for _, rest in firsts:
+        yield from islice(rest, SETS_OF_A_NODE)
+
+
+def _nodes_for(state: State, ask: AskClass, steps: Sequence[Step]) -> dict[str, tuple[list[Step], int]]:
+    """What could go of each node that could hold it, and how many devices are missing there."""
+    return {
+        name: (there, devices_missing(state, ask, name))
+        for name, there in _by_node(steps).items()
+        if name in state.by_name and could_hold(state, ask, name)
+    }
+
+
+def _all_that_may(steps: Sequence[Step], may: May) -> list[Step]:
+    """From the first to go on, as many as may go together."""
+    chosen: list[Step] = []
+    for step in islice(steps, MOST_STEPS):
+        more = without_doubles([*chosen, step])
+        if may(more):
+            chosen = more
+    return chosen
+
+
+def _first_enough(steps: Sequence[Step], node: str, missing: int) -> list[Step] | None:
+    """The first of them that free as many devices as are missing; all of them where none is."""
+    chosen: list[Step] = []
+    freed = 0
+    for step in steps:
+        chosen.append(step)
+        freed += _devices(step, node)
+        if freed >= missing > 0:
+            return chosen
+    return chosen if chosen and not missing else None
+
+
+def _together(there: Sequence[Step], node: str, missing: int, number: int) -> Iterator[list[Step]]:
+    """Sets of so many whole workloads, and of members beyond a minimum where those are not enough alone."""
+    spare = [s for s in there if not s.is_whole]
+    devices = sorted((_devices(s, node) for s in there if s.is_whole), reverse=True)
+    enough = missing - sum(_devices(s, node) for s in spare)
+    if len(devices) < number or sum(devices[:number]) < enough:
+        return
+    wholes = sorted((s for s in there if s.is_whole), key=lambda s: cost((s,)))
+    for chosen in combinations(wholes, number):
+        freed = sum(_devices(s, node) for s in chosen)
+        if freed >= missing:
+            yield list(chosen)
+        gone = {s.workload for s in chosen}
+        rest = [s for s in spare if s.workload not in gone]
+        filled = _first_enough(rest, node, max(1, missing - freed)) if rest else None
+        if filled is not None:
+            yield [*chosen, *filled]
+
+
+def could_hold(state: State, ask: AskClass, node: str) -> bool:
+    """Whether it may be on this node and the node has the devices, whoever has them now."""
+    need, there = state.need(ask), state.by_name[node]
+    pool = next((p for p in need.pools if p in (there.pool, EVERYWHERE)), None)
+    if pool is None or there.order not in state.candidates(need, pool).penalties:
+        return False
+    if ask.gpu_product is not None and all(g.product != ask.gpu_product for g in there.node.gpus):
+        return False
+    held = len(there.slices.get(ask.mig_profile, ())) if ask.mig_profile else len(there.usable)
+    return held >= ask.gpu_count
+
+
+def fits_on(state: State, ask: AskClass, node: str) -> bool:
+    """Whether one member fits there once those have gone that leave."""
+    need, there = state.need(ask), state.by_name[node]
+    pool = next((p for p in need.pools if p in (there.pool, EVERYWHERE)), None)
+    return pool is not None and need.scorers[pool].key(there, True) is not None
+
+
+def _for_gang(
+    state: State, ask: AskClass, steps: Sequence[Step], budget: Budget, may: May
+) -> Iterator[list[Step]]:
+    """One workload alone, then room for one member after another, then all from the first to go on."""
+    names = [name for name in _by_node(steps) if name in state.by_name and could_hold(state, ask, name)]
+    useful = [s for s in steps if any(m.placement.node in set(names) for m in s.members)]
+    whole = sum(len(m.placement.gpu_uuids) for s in without_doubles(useful) for m in s.members)
+    missing = ask.members * ask.gpu_count - sum(
+        n.later_whole for n in state.nodes if could_hold(state, ask, n.node.name)
+    )
+    if ask.gpu_portion >= 1 and ask.gpu_memory_mib is None and not ask.mig_profile and whole < missing:
+        return
+    singles = [s for s in useful if sum(len(m.placement.gpu_uuids) for m in s.members) >= missing]
+    yield from ([s] for s in sorted(singles, key=lambda s: cost((s,))))
+    one_by_one = _member_by_member(state, ask, useful, budget, may)
+    if one_by_one:
+        yield one_by_one
+    spare = [s for s in useful if not s.is_whole]
+    if spare:
+        yield spare
+    yield _all_that_may(useful, may)
+
+
+def _member_by_member(
+    state: State, ask: AskClass, steps: Sequence[Step], budget: Budget, may: May
+) -> list[Step]:
+    """Cheapest room for the first member, then for the next with that gone; [] where one finds none."""
+    single = replace(ask, members=1, segment_size=0)
+    mark = state.mark()
+    chosen: list[Step] = []
+    try:
+        for _ in range(ask.members):
+            places = state.place(single, with_leaving=True)
+            if isinstance(places, Unplaced):
+                left = [s for s in steps if s not in chosen and not _is_gone(s, chosen)]
+                taken = tuple(chosen)
+                found = smallest(
+                    state, single, lambda left=left: left, lambda some: places_after(state, single, some),
+                    budget, lambda some, taken=taken: may(without_doubles([*taken, *some])),
+                )  # fmt: skip
+                if found is None:
+                    return []
+                let_go(state, found.steps)
+                chosen.extend(found.steps)
+                places = found.result
+            state.take(single, places, promised=True)
+        return without_doubles(chosen)
+    finally:
+        state.rollback(mark)
+
+
+def _is_gone(step: Step, chosen: Sequence[Step]) -> bool:
+    return any(step.workload == s.workload and s.is_whole for s in chosen)

@@ -1,0 +1,251 @@
+"""A cluster that does what plans say, cycle by cycle: for properties over many cycles, without a server."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+
+from homeport.scheduler.model import (
+    UNLIMITED,
+    AskClass,
+    EvictedBy,
+    Node,
+    Placement,
+    Plan,
+    Pool,
+    Queue,
+    Quota,
+    Running,
+    Snapshot,
+    Strategy,
+)
+from homeport.scheduler.plan import plan
+
+from .tables import ask_of, node_of, taken
+
+SLACK = 1e-6
+
+
+@dataclass(slots=True)
+class Job:
+    """`size` members, of which `ask.members` are the minimum. `rank`: its place in line, which it keeps."""
+
+    name: str
+    ask: AskClass
+    size: int
+    rank: int
+
+
+@dataclass(slots=True)
+class Cluster:
+    """
+    Args:
+        grace: cycles that pass between an eviction and the end of what is evicted.
+        quotas: of each queue, in GPUs.
+    """
+
+    nodes: dict[str, Node] = field(default_factory=dict[str, Node])
+    queues: dict[str, Queue] = field(default_factory=dict[str, Queue])
+    jobs: dict[str, Job] = field(default_factory=dict[str, Job])
+    running: dict[str, Running] = field(default_factory=dict[str, Running])
+    leaves_in: dict[str, int] = field(default_factory=dict[str, int])
+    strategy: Strategy = Strategy.BINPACK
+    grace: int = 1
+    submitted: int = 0
+    attempts: int = 0
+    evictions: int = 0
+
+    # -- what users and the world do ----------------------------------------------------------------------
+
+    def add_node(self, name: str, gpus: int) -> None:
+        self.nodes[name] = node_of((name, str(gpus)))
+
+    def set_quota(self, queue: str, gpus: float, *, limit: float = UNLIMITED.gpus, **fields: object) -> None:
+        quota = Quota(replace(UNLIMITED, gpus=gpus), replace(UNLIMITED, gpus=limit))
+        known = self.queues.get(queue, Queue(queue, age=len(self.queues)))
+        self.queues[queue] = replace(known, quotas={"default": quota}, **fields)  # type: ignore[arg-type]
+
+    def submit(self, queue: str, gpus: str, *, size: int = 1, minimum: int = 1, **words: str) -> str:
+        name = f"j{self.submitted}"
+        self.submitted += 1
+        self.jobs[name] = Job(name, ask_of(queue, gpus, words, minimum), size, self.submitted)
+        return name
+
+    def end(self, name: str) -> None:
+        del self.jobs[name]
+        for id_ in [i for i, r in self.running.items() if r.workload == name]:
+            self._gone(id_)
+
+    def fail_node(self, name: str) -> None:
+        self.nodes[name] = replace(self.nodes[name], is_ready=False)
+        for id_ in [i for i, r in self.running.items() if r.placement.node == name]:
+            self._gone(id_)
+
+    def heal_node(self, name: str) -> None:
+        self.nodes[name] = replace(self.nodes[name], is_ready=True)
+
+    def protect(self, name: str, *, is_protected: bool = True) -> None:
+        for id_, r in self.running.items():
+            if r.workload == name:
+                self.running[id_] = replace(r, is_protected=is_protected)
+
+    def _gone(self, id_: str) -> None:
+        del self.running[id_]
+        self.leaves_in.pop(id_, None)
+
+    # -- what the scheduler sees --------------------------------------------------------------------------
+
+    def members(self, name: str, *, with_leaving: bool = True) -> list[Running]:
+        there = [r for r in self.running.values() if r.workload == name]
+        return there if with_leaving else [r for r in there if not r.is_leaving]
+
+    def snapshot(self) -> Snapshot:
+        nodes = dict(self.nodes)
+        for r in self.running.values():
+            nodes[r.placement.node] = taken(nodes[r.placement.node], r.ask, r.placement)
+        pending: dict[AskClass, tuple[str, ...]] = {}
+        rank: dict[str, int] = {}
+        for job in self.jobs.values():
+            for id_, ask in self._asks(job):
+                pending[ask] = (*pending.get(ask, ()), id_)
+                rank[id_] = job.rank
+        return Snapshot(
+            tuple(nodes.values()), pending, rank, tuple(self.running.values()), tuple(self.queues.values()),
+            (Pool("default", self.strategy),),
+        )  # fmt: skip
+
+    def _asks(self, job: Job) -> list[tuple[str, AskClass]]:
+        """The minimum together; once that runs each further member alone; nothing while its members leave."""
+        members = self.members(job.name)
+        if not members:
+            return [(job.name, job.ask)]
+        if len(self.members(job.name, with_leaving=False)) < job.ask.members:
+            return []
+        extra = replace(job.ask, members=1, is_extra=True)
+        there = {r.index for r in members}
+        return [(f"{job.name}+{index}", extra) for index in range(job.size) if index not in there]
+
+    # -- what the server makes of a plan ------------------------------------------------------------------
+
+    def cycle(self) -> Plan:
+        """One plan, checked and carried out; then one cycle's time passes."""
+        snapshot = self.snapshot()
+        answer = plan(snapshot)
+        check(snapshot, answer)
+        for id_, places in answer.placed.items():
+            name, _, index = id_.partition("+")
+            for offset, place in enumerate(places):
+                self._start(self.jobs[name], int(index) if index else offset, place)
+        for eviction in answer.evicted:
+            self.evictions += 1
+            self.running[eviction.id] = replace(self.running[eviction.id], is_leaving=True)
+            self.leaves_in[eviction.id] = self.grace
+        for id_, left in list(self.leaves_in.items()):
+            if left <= 0:
+                self._gone(id_)
+            else:
+                self.leaves_in[id_] = left - 1
+        for id_, r in self.running.items():
+            staying = self.members(r.workload, with_leaving=False)
+            self.running[id_] = replace(r, is_stale=not r.is_leaving and len(staying) < r.ask.members)
+        return answer
+
+    def _start(self, job: Job, index: int, place: Placement) -> None:
+        self.attempts += 1
+        id_ = f"{job.name}/{index}#{self.attempts}"
+        self.running[id_] = Running(id_, job.name, job.ask, place, job.rank, index)
+
+    def settle(self, most: int) -> int:
+        """Cycles until nothing happens any more, the leaving gone; fails after `most`."""
+        for number in range(most):
+            is_leaving = bool(self.leaves_in)
+            answer = self.cycle()
+            if not (answer.placed or answer.evicted or is_leaving):
+                return number
+        raise AssertionError(f"not quiet after {most} cycles: {answer.placed} {answer.evicted}")
+
+    def runs(self, name: str) -> bool:
+        return len(self.members(name, with_leaving=False)) >= self.jobs[name].ask.members
+
+
+def check(snapshot: Snapshot, answer: Plan) -> None:
+    """What must hold of every plan, whatever happened before."""
+    asks = {id_: ask for ask, ids in snapshot.pending.items() for id_ in ids}
+    running = {r.id: r for r in snapshot.running}
+    assert set(answer.placed) | set(answer.unplaced) == set(asks)
+    assert not set(answer.placed) & set(answer.unplaced)
+    _check_capacity(snapshot, answer, asks)
+    _check_evictions(running, answer)
+    _check_quotas(snapshot, answer, asks)
+
+
+def _check_capacity(snapshot: Snapshot, answer: Plan, asks: dict[str, AskClass]) -> None:
+    """I1: nobody gets what another has; no partial gang; what is promised comes free."""
+    free = {g.uuid: g.free for n in snapshot.nodes for g in n.gpus}
+    down = {n.name for n in snapshot.nodes if not n.is_ready}
+    gone = {e.id for e in answer.evicted}
+    for id_, places in answer.placed.items():
+        assert len(places) == asks[id_].members, f"partial gang {id_}"
+        assert down.isdisjoint(p.node for p in places)
+        for place in places:
+            assert len(place.gpu_uuids) == asks[id_].gpu_count
+            for uuid in place.gpu_uuids:
+                free[uuid] -= place.gpu_portion
+    assert all(left >= -SLACK for left in free.values()), "a device is given twice"
+    for r in snapshot.running:
+        if r.is_leaving or r.id in gone:
+            for uuid in r.placement.gpu_uuids:
+                free[uuid] += r.placement.gpu_portion
+    for id_, places in answer.promised.items():
+        assert id_ in answer.unplaced
+        assert len(places) == asks[id_].members
+        for place in places:
+            for uuid in place.gpu_uuids:
+                free[uuid] -= place.gpu_portion
+    assert all(left >= -SLACK for left in free.values()), "more is promised than comes free"
+
+
+def _check_evictions(running: dict[str, Running], answer: Plan) -> None:
+    staying: Counter[str] = Counter(r.workload for r in running.values() if not r.is_leaving)
+    before = staying.copy()
+    for eviction in answer.evicted:
+        victim = running[eviction.id]
+        staying[victim.workload] -= 1
+        assert not victim.is_leaving, "evicted twice"
+        if eviction.how is EvictedBy.STALE_GANG:
+            assert victim.is_stale
+            continue
+        assert victim.ask.is_preemptible, "what is not preemptible is evicted"
+        assert not victim.is_protected, "what is protected is evicted"
+        assert eviction.by in answer.promised
+    for r in running.values():
+        if before[r.workload] >= r.ask.members > staying[r.workload]:
+            assert staying[r.workload] == 0, "a gang is left below its minimum"
+
+
+def _check_quotas(snapshot: Snapshot, answer: Plan, asks: dict[str, AskClass]) -> None:
+    """I6, rules 4 and 5: no start goes beyond a limit, and none that cannot be preempted beyond the quota."""
+    has: defaultdict[str, float] = defaultdict(float)
+    fixed: defaultdict[str, float] = defaultdict(float)
+    grown: set[tuple[str, bool]] = set()
+    parents = {q.id: q.parent for q in snapshot.queues}
+    rows = [(r.ask, (r.placement,), False) for r in snapshot.running]
+    rows += [(asks[id_], places, True) for id_, places in answer.placed.items()]
+    for ask, places, is_new in rows:
+        gpus = sum(len(p.gpu_uuids) * p.gpu_portion for p in places)
+        for queue in (ask.queue, parents.get(ask.queue)):
+            if queue is not None:
+                has[queue] += gpus
+                fixed[queue] += 0 if ask.is_preemptible else gpus
+                if is_new and gpus:
+                    grown.add((queue, ask.is_preemptible))
+    for queue in snapshot.queues:
+        quota = queue.quotas["default"]
+        if (queue.id, True) in grown or (queue.id, False) in grown:
+            assert has[queue.id] <= quota.limit.gpus + SLACK, f"{queue.id} is beyond its limit"
+        if (queue.id, False) in grown:
+            assert fixed[queue.id] <= quota.deserved.gpus + SLACK, f"{queue.id} is beyond its quota"
+    if not (
+        answer.placed or answer.evicted or answer.promised or any(r.is_leaving for r in snapshot.running)
+    ):
+        for share in answer.shares:
+            assert abs(share.allocated.gpus - has[share.queue]) < SLACK
+            assert abs(share.allocated_non_preemptible.gpus - fixed[share.queue]) < SLACK

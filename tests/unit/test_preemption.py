@@ -1,0 +1,96 @@
+"""Who makes room for whom: the tables of scenarios, and what must hold in each of them."""
+
+import re
+
+import pytest
+
+from homeport.scheduler.model import Plan
+from homeport.scheduler.plan import plan
+from tests.unit.scenarios import consolidation, gangs, preempt, reclaim
+from tests.unit.scenarios.tables import Scenario, expected, leftover, outcome, rows, snapshot_of
+
+ALL = (*reclaim.SCENARIOS, *preempt.SCENARIOS, *gangs.SCENARIOS, *consolidation.SCENARIOS)
+EACH = pytest.mark.parametrize("scenario", ALL, ids=[s.name for s in ALL])
+
+
+@EACH
+def test_a_cycle_does_what_the_table_says(scenario: Scenario) -> None:
+    answer = plan(snapshot_of(scenario))
+    assert outcome(scenario, answer) == expected(scenario), scenario.source
+    assert leftover(scenario, answer) == set()
+
+
+@EACH
+def test_the_answer_repeats(scenario: Scenario) -> None:
+    assert plan(snapshot_of(scenario)) == plan(snapshot_of(scenario))
+
+
+@EACH
+def test_whoever_is_evicted_for_is_promised_its_place(scenario: Scenario) -> None:
+    world = snapshot_of(scenario)
+    answer = plan(world)
+    by = {e.by for e in answer.evicted if e.by}
+    assert by <= set(answer.promised)
+    wanted = {id_: ask for ask, ids in world.pending.items() for id_ in ids}
+    for id_, places in answer.promised.items():
+        assert len(places) == wanted[id_].members
+        assert all(len(p.gpu_uuids) == wanted[id_].gpu_count for p in places)
+    assert len({e.id for e in answer.evicted}) == len(answer.evicted)
+
+
+@EACH
+def test_messages_say_what_happened(scenario: Scenario) -> None:
+    for eviction in plan(snapshot_of(scenario)).evicted:
+        assert eviction.message.startswith("evicted: ")
+        assert eviction.how.value in eviction.message
+
+
+def test_names_of_scenarios_are_unique_and_their_rules_known() -> None:
+    names = [s.name for s in ALL]
+    assert len(set(names)) == len(names) >= 40
+    assert all(1 <= s.rule <= 19 and s.source for s in ALL)
+    assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in names)
+
+
+def of(scenarios: tuple[Scenario, ...], name: str) -> Plan:
+    return plan(snapshot_of(next(s for s in scenarios if s.name == name)))
+
+
+@pytest.mark.parametrize(
+    ("scenarios", "name", "message"),
+    [
+        pytest.param(
+            reclaim.SCENARIOS, "the-smallest-job-that-makes-room-is-reclaimed",
+            "evicted: reclaimed for project b, which has 2 of its 4 GPUs; a has 6 of 4",
+            id="reclaimed-between-projects",
+        ),
+        pytest.param(
+            reclaim.SCENARIOS, "departments-are-compared-where-the-branches-differ",
+            "evicted: reclaimed for department e of project b, which has 0 of its 1 GPUs; d has 2 of 1",
+            id="reclaimed-between-departments",
+        ),
+        pytest.param(
+            preempt.SCENARIOS, "a-strictly-higher-priority-preempts",
+            "evicted: preempted by a2, whose priority 80 is higher than 40",
+            id="preempted",
+        ),
+        pytest.param(
+            consolidation.SCENARIOS, "the-last-comer-is-moved",
+            "evicted: consolidated, it can run on n1, and a3 then fits on n2",
+            id="consolidated",
+        ),
+        pytest.param(
+            gangs.SCENARIOS, "a-stale-gang-is-evicted-for-nobody",
+            "evicted: stale gang, 2 of at least 3 members have been running for too long",
+            id="stale",
+        ),
+    ],
+)  # fmt: skip
+def test_the_evicted_are_told_who_takes_their_place_and_why(
+    scenarios: tuple[Scenario, ...], name: str, message: str
+) -> None:
+    assert next(e.message for e in of(scenarios, name).evicted) == message
+
+
+def test_rows_skip_empty_lines() -> None:
+    assert rows("\n a 1\n\n  b 2 x3\n") == [("a", "1"), ("b", "2", "x3")]
