@@ -28,7 +28,12 @@ SEVERAL = re.compile(r"gpu\.(\d+)x(.+)")
 
 
 class Held(NamedTuple):
-    """One attempt as the bill sees it. Times are Unix milliseconds; `until_ms` None: it holds its place."""
+    """
+    One attempt as the bill sees it. Times are Unix milliseconds; `until_ms` None: it holds its place.
+
+    Args:
+        portion: of each of its GPUs, 0..1; it pays so much of its shape's price.
+    """
 
     workload_id: str
     replica_id: str
@@ -36,6 +41,7 @@ class Held(NamedTuple):
     shape: str
     from_ms: int
     until_ms: int | None
+    portion: float = 1.0
 
 
 def known_shapes(offered: Collection[str]) -> frozenset[str]:
@@ -170,7 +176,7 @@ def bill(
             told = max(told, minutes.stop)
             name = BY[by](one)
             minutes_of[name] += count
-            amounts[name] += count * price_of(prices, one.shape)
+            amounts[name] += count * price_of(prices, one.shape) * Decimal(str(one.portion))
     lines = [Line(name, minutes, amounts[name]) for name, minutes in minutes_of.items() if minutes]
     return sorted(lines, key=lambda line: (-line.amount, line.name))
 

@@ -1,5 +1,6 @@
 """Nodes, node groups, GPUs and the shapes made from them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,7 +49,12 @@ class HostNode:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """CPU in cores, memory in MiB, both per replica."""
+    """
+    CPU in cores, memory in MiB, both per replica.
+
+    Args:
+        mig_profile: its one GPU is an instance of this profile.
+    """
 
     name: str
     cpu_cores: float
@@ -56,8 +62,10 @@ class Shape:
     gpu_count: int = 0
     gpu_product: str | None = None
     gpu_memory_mib: int = 0
+    mig_profile: str = ""
 
 
+MIG_SLICES = 7  # of one GPU. Source: NVIDIA's MIG user guide
 # Source: NVIDIA's product page, as in contracts section 7: cpu.small is 1 core and 4 GB.
 CPU_SHAPES = (
     Shape("cpu.small", 1, 4096),
@@ -80,25 +88,45 @@ def shape_type(product: str) -> str:
     return product.lower().removeprefix("nvidia ").replace(" ", "-")
 
 
+def mig_slices(profile: str) -> int:
+    """`3g.40gb` has 3 compute slices of its GPU, `1c.3g.40gb` one of those; where no name tells it, all."""
+    found = re.search(r"(\d+)c\.", profile) or re.search(r"(\d+)g\.", profile)
+    return int(found[1]) if found else MIG_SLICES
+
+
 def shapes_of(nodes: Sequence[HostNode]) -> tuple[Shape, ...]:
-    """CPU shapes, and 1, 2, 4 and 8 of each GPU product as far as one node has them."""
+    """
+    CPU shapes; 1, 2, 4 and 8 of each GPU product as far as one node has them; and one instance of
+    each MIG profile.
+    """
     found: dict[str, Shape] = {s.name: s for s in CPU_SHAPES}
     for node in nodes:
-        for product in dict.fromkeys(g.product for g in node.gpus):
-            alike = [g for g in node.gpus if g.product == product]
+        whole = [g for g in node.gpus if not g.mig_profile]
+        # A GPU shape shares its node's CPU and memory by GPU count.
+        devices = len({g.parent_uuid or g.uuid for g in node.gpus})
+        for product in dict.fromkeys(g.product for g in whole):
+            alike = [g for g in whole if g.product == product]
             for count in (1, 2, 4, 8):
                 if count > len(alike):
                     break
                 kind = shape_type(product)
                 name = f"gpu.{kind}" if count == 1 else f"gpu.{count}x{kind}"
-                # A GPU shape shares its node's CPU and memory by GPU count.
-                share = count / len(node.gpus)
-                found[name] = Shape(
-                    name,
-                    max(1.0, node.cpu_cores * share),
-                    max(512, int(node.memory_mib * share)),
-                    count,
-                    product,
-                    alike[0].memory_mib * count,
-                )
+                found[name] = _gpu_shape(name, node, count / devices, alike[:count])
+        for gpu in node.gpus:
+            if gpu.mig_profile:
+                name = f"gpu.{shape_type(gpu.product)}.{gpu.mig_profile}"
+                share = mig_slices(gpu.mig_profile) / MIG_SLICES / devices
+                found.setdefault(name, _gpu_shape(name, node, share, [gpu]))
     return tuple(found.values())
+
+
+def _gpu_shape(name: str, node: HostNode, share: float, gpus: Sequence[NodeGpu]) -> Shape:
+    return Shape(
+        name,
+        max(1.0, node.cpu_cores * share),
+        max(512, int(node.memory_mib * share)),
+        len(gpus),
+        gpus[0].product,
+        gpus[0].memory_mib * len(gpus),
+        gpus[0].mig_profile,
+    )

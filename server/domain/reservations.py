@@ -13,7 +13,12 @@ class ReservationPhase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """In force from `starts_at_ms` until before `ends_at_ms`."""
+    """
+    In force from `starts_at_ms` until before `ends_at_ms`.
+
+    Args:
+        users: owners, and workspaces, who may name it; empty is everybody.
+    """
 
     id: str
     node_group: str
@@ -22,6 +27,10 @@ class Reservation:
     ends_at_ms: int
     created_by: str
     created_at_ms: int
+    users: tuple[str, ...] = ()
+
+    def is_for(self, owner: str, workspace: str) -> bool:
+        return not self.users or owner in self.users or workspace in self.users
 
     def phase(self, now_ms: int) -> ReservationPhase:
         if now_ms < self.starts_at_ms:

@@ -114,6 +114,7 @@ class HostFolders:
     allowed: tuple[Path, ...] = ()
 
 
+CLAIM = "pvc:"  # a mount from this and a name: a directory of the workload's project, made at its first use
 LOCAL_DISK = VolumeSource.NODE_LOCAL.value  # a mount from this, without a name, is the node's own disk
 CLASSIC = "default"
 # Source: leptonai 0.47.1, api.v2.job_validation; exactly these, what lies below them may be mounted.

@@ -12,12 +12,13 @@ from sqlmodel import Session
 
 from ...runtime.clock import Clock
 from ..domain.workload import Workload
-from ..errors import NotFound, Unauthorized
+from ..errors import Forbidden, NotFound, Unauthorized
 from ..store.reads import Found, Token
 from ..store.store import Store
 from ..store.tables import TokenRow
 
 ADMIN = "admin@homeport.local"  # who holds the first token
+LOCAL = "local"  # the server's own workspace, and the project that it is
 TEN_YEARS_MS = 3650 * 24 * 3600 * 1000
 
 
@@ -31,12 +32,22 @@ class Caller:
     def is_admin(self) -> bool:
         return self.owner == ADMIN
 
+    @property
+    def runs_server(self) -> bool:
+        """An admin of the server's own workspace decides over all the others, too."""
+        return self.is_admin and self.workspace == LOCAL
+
     def may_see(self, found: Found) -> bool:
         """A private one is its owner's and the admins' only. For an admin nothing has to be read."""
         return self.is_admin or self.is_shown(found.workload)
 
     def is_shown(self, workload: Workload) -> bool:
         return not workload.spec.is_private or self.owner == workload.owner
+
+
+def check_runs_server(who: Caller, what: str) -> None:
+    if not who.runs_server:
+        raise Forbidden(f"only an admin of workspace {LOCAL} may {what}; {who.owner} is none")
 
 
 def hash_token(token: str) -> str:

@@ -1,7 +1,7 @@
 """What every use case is given; `app.py` makes the one there is."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from ...runtime.clock import Clock
 from ..domain.inventory import HostNode, Shape, shapes_of
@@ -12,7 +12,13 @@ from ..store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`poke` wakes the reconcile loop."""
+    """
+    Args:
+        nodes: what the machine says of itself; `org.nodes_now` has them as people have labelled them.
+        poke: wakes the reconcile loop.
+        unhealthy: why, by UUID, a GPU is given no new work now.
+        memo: what services keep so as not to work it out for each request, by its kind.
+    """
 
     store: Store
     clock: Clock
@@ -20,7 +26,14 @@ class Services:
     poke: Callable[[], None]
     folders: HostFolders
     secret_box: SecretBox
+    unhealthy: Callable[[], Mapping[str, str]] = dict[str, str]
+    memo: dict[type, object] = field(default_factory=dict[type, object], compare=False, repr=False)
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
-        return shapes_of(self.nodes)
+        """Made once: of a thousand nodes it takes as long as many requests."""
+        found = self.memo.get(Shape)
+        if found is None:
+            found = self.memo[Shape] = shapes_of(self.nodes)
+        assert isinstance(found, tuple)
+        return found

@@ -20,7 +20,10 @@ from .workloads import create_workload, list_workloads, update_workload
 KIND, POD = "endpoint", "pod"
 BOTH = (KIND, POD)  # they share their names: the legacy API has one list of both
 # What of a spec can change while its containers run on.
-LIGHT = ("serving", "extras", "is_stopped", "priority", "collects_logs", "is_private", "spread")
+LIGHT = (
+    "serving", "extras", "is_stopped", "priority", "is_preemptible", "can_preempt", "collects_logs",
+    "is_private", "spread",
+)  # fmt: skip
 
 
 async def create_endpoint(

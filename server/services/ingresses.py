@@ -9,6 +9,7 @@ from ..domain.ingresses import Ingress, IngressShare, check_shares, checked_doma
 from ..errors import Conflict, Invalid, NotFound
 from ..routing import LOCAL_DOMAIN, VENDOR_DOMAIN, hosts_of
 from ..store import ingresses as rows
+from . import org
 from .access import Caller
 from .context import Services
 from .workloads import list_workloads
@@ -128,7 +129,7 @@ def check_host_form(services: Services, workspace: str, name: str) -> None:
         Conflict: `a-b` with `c` and `a` with `b-c` would have the same host name.
     """
     wanted = hosts_of(workspace, name)
-    for other in sorted({t.workspace for t in services.store.reads.tokens()} - {workspace}):
+    for other in sorted({p.name for p in org.list_projects(services)} - {workspace}):
         for found in list_workloads(services, other, ENDPOINT, archived=False):
             if hosts_of(other, found.workload.name) == wanted:
                 raise Conflict(

@@ -1,6 +1,7 @@
 """Keep nodes for those who name the reservation. The vendor's own clients only list and use them."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlmodel import Session
@@ -8,27 +9,41 @@ from sqlmodel import Session
 from ..domain.reservations import Reservation, ReservationPhase
 from ..errors import Conflict, Invalid, NotFound
 from ..store import reservations as rows
+from . import org
 from .context import Services
 
+LONGEST = timedelta(days=3650)
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def list_reservations(services: Services, node_group: str) -> list[Reservation]:
-    if node_group not in {n.node_group for n in services.nodes}:
+def list_reservations(services: Services, node_group: str | None = None) -> list[Reservation]:
+    """Oldest first, the expired ones too; of all node groups unless one is named."""
+    if node_group is None:
+        return services.store.read(rows.list_reservations)
+    if node_group not in {p.name for p in org.list_node_pools(services)}:
         raise NotFound("node group", node_group)
     return [r for r in services.store.read(rows.list_reservations) if r.node_group == node_group]
 
 
-def check_reservation(services: Services, reservation_id: str, *, field: str) -> None:
+def check_reservation(
+    services: Services, reservation_id: str, *, field: str, owner: str, workspace: str
+) -> None:
+    """
+    Raises:
+        Invalid: there is none of that name that is not over, or it is kept for others.
+    """
     now = services.clock.now_ms()
-    known = [
-        r.id
+    known = {
+        r.id: r
         for r in services.store.read(rows.list_reservations)
         if r.phase(now) is not ReservationPhase.EXPIRED
-    ]
-    if reservation_id not in known:
+    }
+    found = known.get(reservation_id)
+    if found is None:
         there = f"there are {', '.join(known)}" if known else "there is none"
         raise Invalid(field, f"no reservation {reservation_id!r} that is not over; {there}")
+    if not found.is_for(owner, workspace):
+        raise Invalid(field, f"reservation {reservation_id!r} is kept for {', '.join(found.users)}")
 
 
 async def create_reservation(
@@ -40,16 +55,22 @@ async def create_reservation(
     starts_at_ms: int | None,
     lasts: timedelta,
     owner: str,
+    users: Sequence[str] = (),
 ) -> Reservation:
-    """On the first nodes of the group that no other reservation holds in that time."""
+    """
+    On the first nodes of the group that no other reservation holds in that time.
+
+    Args:
+        users: owners, and workspaces, who may name it; empty is everybody.
+    """
     if NAME.fullmatch(name) is None:
         raise Invalid("name", f"{name!r} must be at most 63 of a-z, 0-9 and '-'")
-    if lasts <= timedelta(0):
-        raise Invalid("lasts_s", "must be more than 0")
+    if not timedelta(0) < lasts <= LONGEST:
+        raise Invalid("lasts_s", f"must be more than 0, and at most {int(LONGEST.total_seconds())}")
     now = services.clock.now_ms()
     start = now if starts_at_ms is None else starts_at_ms
     end = start + int(lasts.total_seconds() * 1000)
-    nodes = [n.id for n in services.nodes if n.node_group == node_group]
+    nodes = [n.id for n in org.nodes_now(services) if n.node_group == node_group]
     if not nodes:
         raise NotFound("node group", node_group)
 
@@ -63,7 +84,7 @@ async def create_reservation(
             raise Invalid(
                 "nodes", f"{node_count} asked for; {len(free)} of {len(nodes)} are free in that time"
             )
-        made = Reservation(name, node_group, tuple(free[:node_count]), start, end, owner, now)
+        made = Reservation(name, node_group, tuple(free[:node_count]), start, end, owner, now, tuple(users))
         rows.insert_reservation(session, made)
         return made
 

@@ -11,6 +11,7 @@ from sqlmodel import Session
 from ...runtime.errors import MountRejected
 from ...runtime.model import Mount
 from ..domain.volumes import (
+    CLAIM,
     LOCAL_DISK,
     Guarded,
     HostFolders,
@@ -27,6 +28,7 @@ from ..domain.volumes import (
 from ..domain.workload import Attempt, Workload
 from ..errors import Conflict, Invalid, NotFound
 from ..store import volumes as rows
+from . import org
 from .access import Caller
 from .context import Services
 
@@ -218,8 +220,24 @@ def resolve_mounts(services: Services, node_group: str, mounts: Sequence[MountRe
 
 def mounts_of(services: Services, workload: Workload, attempt: Attempt) -> tuple[Mount, ...]:
     """A workload's mounts on the node that its attempt goes to, now."""
-    group = next((n.node_group for n in services.nodes if n.id == attempt.node), "")
-    return resolve_mounts(services, group, workload.spec.mounts)
+    group = next((n.node_group for n in org.nodes_now(services) if n.id == attempt.node), "")
+    mounts = [m for m in workload.spec.mounts if not m.volume.startswith(CLAIM)]
+    claims = [m for m in workload.spec.mounts if m.volume.startswith(CLAIM)]
+    return (
+        *resolve_mounts(services, group, mounts),
+        *(_claim(services, workload.workspace, claim) for claim in claims),
+    )
+
+
+def _claim(services: Services, workspace: str, mount: MountRequest) -> Mount:
+    """What one project claims no other sees, whatever its name."""
+    try:
+        parts = split_path(mount.volume.removeprefix(CLAIM))
+        target = clean_target(mount.target)
+    except ValueError as error:
+        raise MountRejected(mount.target, str(error)) from error
+    root = services.folders.own / "pvc" / workspace
+    return Mount(target, root, "/" + "/".join(parts), mount.is_read_only)
 
 
 def disk_usage(services: Services) -> tuple[int, int]:
@@ -311,11 +329,12 @@ def _guarded(services: Services, node_group: str, volumes: Iterable[Volume]) -> 
 
 
 def _groups(services: Services) -> list[str]:
-    return list(dict.fromkeys(n.node_group for n in services.nodes))
+    """Those that have nodes."""
+    return list(dict.fromkeys(n.node_group for n in org.nodes_now(services)))
 
 
 def _check_group(services: Services, node_group: str) -> None:
-    if node_group not in _groups(services):
+    if node_group not in {p.name for p in org.list_node_pools(services)}:
         raise NotFound("node group", node_group)
 
 

@@ -10,10 +10,11 @@ from ..domain.inventory import Shape
 from ..domain.runs import begun_anew
 from ..domain.workload import Attempt, Phase, Workload, WorkloadSpec
 from ..errors import Conflict, Invalid, NotFound
+from ..store.org import has_project
 from ..store.reads import Found
 from ..store.tables import EventRow
 from ..store.writes import add_event, load_attempts, load_named, load_workload, save_workload
-from . import reservations
+from . import org, reservations
 from .access import Caller
 from .context import Services
 
@@ -56,16 +57,19 @@ async def create_workload(
     known = {n.id for n in services.nodes}
     if unknown := [n for n in spec.nodes if n not in known]:
         raise Invalid("spec.affinity.allowed_nodes_in_node_group", f"no node named {unknown[0]!r}")
-    groups = {n.node_group for n in services.nodes}
+    groups = {p.name for p in org.list_node_pools(services)}
     if unknown := [g for g in spec.node_groups if g not in groups]:
         raise Invalid("spec.affinity.allowed_dedicated_node_groups", f"no node group named {unknown[0]!r}")
 
     if spec.reservation is not None:
         reservations.check_reservation(
-            services, spec.reservation, field="spec.reservation_config.reservation_id"
-        )
+            services, spec.reservation, field="spec.reservation_config.reservation_id",
+            owner=owner, workspace=workspace,
+        )  # fmt: skip
 
     def insert(session: Session) -> Workload:
+        if not has_project(session, workspace):  # it may have been removed since its token was looked at
+            raise NotFound("workspace", workspace)
         for other in sole_among:
             if load_named(session, workspace, other, name) is not None:
                 raise Conflict(f"{other} {name} is there already; remove it first, or choose another name")
@@ -153,14 +157,21 @@ def list_events(services: Services, who: Caller, workload_id: str) -> Sequence[E
     return services.store.events_of(workload_id)
 
 
-async def set_stopped(services: Services, who: Caller, workload_id: str, *, stopped: bool) -> Workload:
-    """Stopping is a wish: the phase says Stopping until the container has ended. Starting runs it anew."""
+async def set_stopped(
+    services: Services, who: Caller, workload_id: str, *, stopped: bool, at_once: bool = False
+) -> Workload:
+    """
+    Stopping is a wish: the phase says Stopping until the container has ended. Starting runs it anew.
+
+    Args:
+        at_once: what is still stopping may be started again, too; it has its new run once it has stopped.
+    """
 
     def change(workload: Workload, attempts: list[Attempt]) -> tuple[Workload, str]:
         if stopped:
             spec = replace(workload.spec, is_stopped=True)
             return replace(workload, spec=spec, retry_at_ms=None), "StopRequested"
-        if any(a.is_live for a in attempts) and workload.spec.is_stopped:
+        if not at_once and any(a.is_live for a in attempts) and workload.spec.is_stopped:
             raise Conflict(f"job {workload_id} is still stopping; start it once it is stopped")
         if not workload.spec.is_stopped:
             return workload, ""

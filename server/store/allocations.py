@@ -1,6 +1,6 @@
 """What has held a place on the machine, and when: read from the attempts, which stay after an archive."""
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import literal_column, select, tuple_
 from sqlmodel import Session, col, func, or_
 
 from ..domain.billing import Held
@@ -28,11 +28,12 @@ def read_held(
         func.nullif(func.json_extract(col(_a.doc), "$.shape"), ""),
         func.json_extract(col(_w.doc), "$.spec.shape"),
     )
+    portion = func.coalesce(func.json_extract(col(_a.doc), "$.gpu_portion"), literal_column("1.0"))
     is_private = func.json_extract(col(_w.doc), "$.spec.is_private")
     query = (
         select(
             col(_a.replica_id), col(_a.number), col(_w.id), col(_w.owner), shape,
-            placed, until, col(_a.is_live),
+            placed, until, col(_a.is_live), portion,
         )
         .join(_w, col(_w.id) == col(_a.workload_id))
         .where(
@@ -46,7 +47,7 @@ def read_held(
     )  # fmt: skip
     rows = session.connection().execute(query).all()
     held = [
-        Held(workload_id, replica_id, owner, shape_now, began, None if is_live else (ended or began))
-        for replica_id, _, workload_id, owner, shape_now, began, ended, is_live in rows
+        Held(workload_id, replica_id, owner, shape_now, began, None if is_live else (ended or began), part)
+        for replica_id, _, workload_id, owner, shape_now, began, ended, is_live, part in rows
     ]
     return held, (rows[-1][0], rows[-1][1]) if rows else after

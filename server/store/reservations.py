@@ -16,7 +16,7 @@ def list_reservations(session: Session) -> list[Reservation]:
     found: list[Reservation] = []
     for row in rows:
         raw: dict[str, Any] = json.loads(row.doc)
-        raw["nodes"] = tuple(raw["nodes"])
+        raw["nodes"], raw["users"] = tuple(raw["nodes"]), tuple(raw.get("users", ()))
         found.append(Reservation(**raw))
     return found
 

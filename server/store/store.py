@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 from ..domain.workload import Attempt, Workload
 from ..errors import StoreUnavailable
 from .opening import check_file, connect, engine, migrate, take_lock
+from .org import OrgReads
 from .reads import Reads
 from .tables import EventRow, SettingRow, TokenRow
 from .writer import Writer
@@ -35,6 +36,7 @@ class Store:
         self._connection = connect(path)
         self._writer = Writer(self._write_engine)
         self.reads = Reads(self._connection, lambda: self._writer.commits)
+        self.org = OrgReads(self._connection, lambda: self._writer.commits)
 
     def close(self) -> None:
         self._writer.close()
@@ -86,6 +88,11 @@ class Store:
     @property
     def queued_writes(self) -> int:
         return self._writer.queued
+
+    @property
+    def unanswered_writes(self) -> int:
+        """Those whose askers wait, be it for their turn or for the commit."""
+        return self._writer.unanswered
 
     def setting(self, name: str) -> str | None:
         row = self.read(lambda s: s.get(SettingRow, name))

@@ -1,9 +1,9 @@
 """The only schema. `doc` columns hold the domain object's JSON, never a vendor's."""
 
-from sqlalchemy import Index
+from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-SCHEMA_VERSION = "0003"  # the newest of migrations/versions
+SCHEMA_VERSION = "0004"  # the newest of migrations/versions
 
 
 class WorkloadRow(SQLModel, table=True):
@@ -39,10 +39,19 @@ class AttemptRow(SQLModel, table=True):
 
 
 class LeaseRow(SQLModel, table=True):
-    """A GPU that is taken: the primary key is what makes a double claim impossible."""
+    """
+    A portion (0..1) of a GPU that is taken, in one of its slices.
+
+    The primary key is what makes a double claim of a slice impossible; that the portions of one
+    device never add up to more than 1 is checked on every commit.
+    """
 
     __tablename__ = "gpu_lease"  # pyright: ignore[reportAssignmentType]
+    __table_args__ = (UniqueConstraint("gpu_uuid", "replica_id", "number", name="gpu_lease_holder"),)
+    node: str = Field(primary_key=True)
     gpu_uuid: str = Field(primary_key=True)
+    slice: int = Field(primary_key=True)
+    portion: float
     replica_id: str
     number: int
 
@@ -149,4 +158,50 @@ class MetricRow(SQLModel, table=True):
     __tablename__ = "metric"  # pyright: ignore[reportAssignmentType]
     workload_id: str = Field(primary_key=True)
     at_ms: int = Field(primary_key=True)
+    doc: str
+
+
+class DepartmentRow(SQLModel, table=True):
+    """`owns_machine`: its quota is all there is, as long as nobody has set one."""
+
+    __tablename__ = "department"  # pyright: ignore[reportAssignmentType]
+    number: int = Field(primary_key=True)  # the id, which is this as text
+    name: str = Field(unique=True)
+    owns_machine: bool
+    doc: str
+
+
+class ProjectRow(SQLModel, table=True):
+    """`name` is the id of the Lepton workspace that it is."""
+
+    __tablename__ = "project"  # pyright: ignore[reportAssignmentType]
+    number: int = Field(primary_key=True)
+    name: str = Field(unique=True)
+    owns_machine: bool
+    doc: str
+
+
+class NodePoolRow(SQLModel, table=True):
+    __tablename__ = "node_pool"  # pyright: ignore[reportAssignmentType]
+    number: int = Field(primary_key=True)
+    name: str = Field(unique=True)
+    doc: str
+
+
+class NodeNoteRow(SQLModel, table=True):
+    """What people have said of a node, beside what it says of itself: labels and taints."""
+
+    __tablename__ = "node_note"  # pyright: ignore[reportAssignmentType]
+    node: str = Field(primary_key=True)
+    doc: str
+
+
+class ApplicationRow(SQLModel, table=True):
+    """A program that may ask for tokens of Run:ai's API: the hash of its secret; the doc has its roles."""
+
+    __tablename__ = "application"  # pyright: ignore[reportAssignmentType]
+    client_id: str = Field(primary_key=True)
+    name: str
+    sha256: str
+    created_at_ms: int
     doc: str

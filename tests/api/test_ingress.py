@@ -1,13 +1,14 @@
 """Ingresses through the API: what is kept, what is refused, whose a domain is, what the gateway sees."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from homeport.runtime.drivers.simulated import Rule
+from homeport.server.domain.org import Project
 from homeport.server.errors import Conflict
-from homeport.server.services import access, ingresses
-from homeport.server.store.tables import TokenRow
+from homeport.server.services import access, ingresses, org, tokens
 
 from .home import Api
 from .test_endpoints import create, ready
@@ -32,13 +33,10 @@ async def made(api: Api, *args: Any, **spec: Any) -> dict[str, Any]:
 
 async def other_workspace(api: Api, name: str) -> str:
     """Its token."""
-    token = access.new_token()
-    row = TokenRow(
-        sha256=access.hash_token(token), workspace=name, prefix="p", suffix="s", owner="them",
-        expires_at_ms=api.at.clock.now_ms() + 10**9,
-    )  # fmt: skip
-    await api.at.home.services.store.write(lambda s: s.add(row))
-    return token
+    services = api.at.home.services
+    await org.create_project(services, Project("", name, "", ""), by="them")
+    who = access.Caller("local", access.ADMIN, "")
+    return await tokens.create_token(services, who, "them", timedelta(days=1), name)
 
 
 def table(api: Api) -> dict[str, Any]:

@@ -35,3 +35,32 @@ def test_reserved_node_takes_only_what_names_the_reservation(process_home: World
     eventually("its turn", lambda: sdk.state(home, outside) == "Running")
     with pytest.raises(SdkError, match="no reservation 'team-a'"):
         sdk.create(home, "late", WAIT, reservation_config={"reservation_id": "team-a"})
+
+
+def test_reservation_is_only_for_those_it_was_made_for(process_home: World, sdk: Sdk) -> None:
+    home = process_home
+    home.login()
+    assert "is for ada@example.org" in reserve(home, "add", "for-ada", "--user", "ada@example.org")
+    (listed,) = sdk.run(home, "result = client.nodegroup.list_reservations('default')")
+    assert listed["spec"]["users"] == ["ada@example.org"]
+    assert "for ada@example.org" in reserve(home, "list")
+    with pytest.raises(SdkError, match="'for-ada' is kept for ada@example.org"):
+        sdk.create(home, "mine", WAIT, reservation_config={"reservation_id": "for-ada"})
+    reserve(home, "remove", "for-ada")
+    reserve(home, "add", "for-us", "--user", "local")
+    ours = sdk.create(home, "ours", WAIT, reservation_config={"reservation_id": "for-us"})
+    eventually("ours to run", lambda: sdk.state(home, ours) == "Running")
+
+
+def test_reservation_that_has_not_begun_holds_nothing_yet(process_home: World, sdk: Sdk) -> None:
+    home = process_home
+    home.login()
+    reserve(home, "add", "later", "--from", "2100-01-01", "--hours", "1")
+    (listed,) = sdk.run(home, "result = client.nodegroup.list_reservations('default')")
+    assert (listed["status"]["phase"], listed["status"]["reserved_count"]) == ("WaitingEffective", 0)
+    outside, early = (
+        sdk.create(home, "outside", WAIT),
+        sdk.create(home, "early", WAIT, reservation_config={"reservation_id": "later"}),
+    )
+    eventually("the one outside to run", lambda: sdk.state(home, outside) == "Running")
+    assert sdk.state(home, early) == "Queueing"

@@ -13,7 +13,6 @@ from tests.world import World
 
 # Answered with a typed 501, so they are in no object here; the test below holds that they are.
 UNSERVED: tuple[tuple[dict[str, Any], str], ...] = (
-    ({"queue_config": {"can_preempt": True}}, "spec.queue_config.can_preempt"),
     ({"storage_attachments": [{"data_source_name": "d", "attachments": []}]}, "spec.storage_attachments"),
 )
 # What the server says of a job, whatever the client sent.
@@ -86,7 +85,7 @@ common = {
     "queue_config": maybe(
         priority_class=st.sampled_from(["low-1000", "mid-4000", "high-9000"]),
         can_be_preempted=flags,
-        can_preempt=st.just(False),
+        can_preempt=flags,
     ),
     "reservation_config": maybe(
         reservation_id=st.sampled_from(["team-a", ""]), allow_burst_to_other_reservations=flags

@@ -1,5 +1,6 @@
 """Files of older servers are brought forward with nothing lost; newer ones are left alone."""
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -54,6 +55,31 @@ def test_file_of_the_first_schema_is_brought_forward(first: Path) -> None:
     assert differences(first / "homeport.db") == []
     with closing(sqlite3.connect(first / "homeport.db.0001")) as copy:
         assert copy.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+
+
+def test_gpu_that_was_taken_whole_stays_taken_when_leases_have_portions(first: Path) -> None:
+    with closing(sqlite3.connect(first / "homeport.db")) as connection, connection:
+        attempt = {
+            "replica_id": "ended-d3bt-0-d3bt", "number": 7, "workload_id": "ended-d3bt", "index": 0,
+            "node": "this-host", "cpu_cores": 1, "memory_mib": 1, "generation": 1, "gpu_uuids": ["GPU-a"],
+        }  # fmt: skip
+        values = (attempt["replica_id"], 7, "ended-d3bt", 1, json.dumps(attempt))
+        connection.execute(
+            "INSERT INTO attempt (replica_id, number, workload_id, is_live, doc) VALUES (?, ?, ?, ?, ?)",
+            values,
+        )
+        connection.execute("INSERT INTO gpu_lease VALUES ('GPU-a', ?, 7)", (attempt["replica_id"],))
+    Store(first).close()
+    with closing(sqlite3.connect(first / "homeport.db")) as connection:
+        leases = connection.execute(
+            "SELECT node, gpu_uuid, slice, portion, replica_id, number FROM gpu_lease"
+        ).fetchall()
+        assert leases == [("this-host", "GPU-a", 0, 1.0, "ended-d3bt-0-d3bt", 7)]
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute(
+                "INSERT INTO gpu_lease VALUES ('this-host', 'GPU-a', 1, 0.5, 'ended-d3bt-0-d3bt', 7)"
+            )
+    assert differences(first / "homeport.db") == []
 
 
 def test_fresh_file_has_todays_schema(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from homeport.server.domain.volumes import (
 )
 from homeport.server.domain.workload import WorkloadSpec
 from homeport.server.errors import Conflict, Invalid, StoreRefused
+from homeport.server.services import org
 from homeport.server.services.access import Caller
 from homeport.server.services.secrets import (
     SecretUnavailable,
@@ -208,7 +209,9 @@ def services(tmp_path: Path) -> Generator[Services]:
     folders = HostFolders(tmp_path / "data" / "volumes", (tmp_path / "host",))
     (tmp_path / "host").mkdir()
     make_own_folders(folders)
-    yield Services(store, SystemClock(), (node,), lambda: None, folders, SecretBox(tmp_path / "data"))
+    made = Services(store, SystemClock(), (node,), lambda: None, folders, SecretBox(tmp_path / "data"))
+    run(org.ensure_defaults(made))
+    yield made
     store.close()
 
 

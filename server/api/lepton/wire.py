@@ -110,6 +110,7 @@ class Job(Wire):
 
 class JobPatchSpec(Wire):
     stopped: bool | None = None
+    queue_config: QueueConfig | None = None
 
 
 class JobPatch(Wire):

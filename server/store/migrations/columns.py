@@ -15,3 +15,7 @@ def number(name: str, **more: Any) -> sa.Column[int]:
 
 def flag(name: str) -> sa.Column[bool]:
     return sa.Column(name, sa.Boolean(), nullable=False)
+
+
+def real(name: str, **more: Any) -> sa.Column[float]:
+    return sa.Column(name, sa.Float(), nullable=False, **more)

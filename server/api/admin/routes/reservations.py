@@ -14,13 +14,21 @@ router = APIRouter()
 
 
 class NewReservation(BaseModel):
-    """`starts_at`: Unix seconds, now unless given. `lasts_s`: seconds."""
+    """`starts_at`: Unix seconds, now unless given. `lasts_s`: seconds. `users`: empty is everybody."""
 
     name: str
     node_group: str = "default"
     nodes: int = Field(default=1, ge=1)
     starts_at: int | None = Field(default=None, ge=0)
     lasts_s: int = Field(ge=1)
+    users: list[str] = []
+
+
+@router.get("/reservations")
+async def list_reservations(ctx: Context, _who: Bearer) -> Response:
+    now = ctx.services.clock.now_ms()
+    found = reservations.list_reservations(ctx.services)
+    return JSONResponse([asdict(r) | {"phase": r.phase(now).value} for r in found])
 
 
 @router.post("/reservations")
@@ -28,7 +36,7 @@ async def create_reservation(new: NewReservation, ctx: Context, who: Bearer) -> 
     made = await reservations.create_reservation(
         ctx.services, new.name, node_group=new.node_group, node_count=new.nodes, owner=who.owner,
         starts_at_ms=None if new.starts_at is None else new.starts_at * 1000,
-        lasts=timedelta(seconds=new.lasts_s),
+        lasts=timedelta(seconds=min(new.lasts_s, 10**10)), users=new.users,
     )  # fmt: skip
     return JSONResponse(asdict(made), 201)
 

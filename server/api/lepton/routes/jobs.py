@@ -8,11 +8,12 @@ from fastapi.responses import JSONResponse
 
 from ....domain.workload import Phase, Workload
 from ....errors import Invalid, NotFound, NotImplementedYet
-from ....services import registries, secrets, volumes, workloads
+from ....services import org, registries, requeue, secrets, volumes, workloads
 from .. import wire
 from ..context import LeptonContext
 from ..labels import parse_selector
 from ..translate import jobs as translate
+from ..translate.foreign import metadata_to_wire
 from .deps import Authorized, Context
 
 router = APIRouter()
@@ -109,14 +110,14 @@ def _filter(
     if not (query or node_groups or created_by):
         return None
     selects = parse_selector(query)
-    everywhere = {n.node_group for n in ctx.services.nodes}
+    everywhere = {p.name for p in org.list_node_pools(ctx.services)}
     groups = [g.lower() for g in node_groups or ()]
     owners = tuple(o.lower() for o in created_by or ())
 
     def accepts(workload: Workload) -> bool:
         allowed = workload.spec.node_groups or everywhere
         return (
-            selects(workload.spec.extras["metadata"].get("labels") or {})
+            selects(metadata_to_wire(workload.spec).get("labels") or {})
             and (not groups or any(part in name.lower() for part in groups for name in allowed))
             and (not owners or workload.owner.lower().startswith(owners))
         )
@@ -137,12 +138,18 @@ async def get_job(
 
 @router.patch("/{ws}/jobs/{job_id}")
 async def update_job(job_id: str, patch: wire.JobPatch, who: Authorized, ctx: Context) -> Response:
-    others = set(patch.model_dump(exclude_unset=True).get("spec", {})) - {"stopped"}
-    if others:
+    asked = patch.model_dump(exclude_unset=True).get("spec", {})
+    if others := set(asked) - {"stopped", "queue_config"}:
         raise NotImplementedYet(f"changing spec.{min(others)} of a job")
-    if patch.spec.stopped is None:
+    workload: Workload | None = None
+    if "queue_config" in asked:
+        workload = await requeue.change_standing(
+            ctx.services, who, job_id, lambda spec: translate.with_queue(spec, asked["queue_config"])
+        )
+    if patch.spec.stopped is not None:
+        workload = await workloads.set_stopped(ctx.services, who, job_id, stopped=patch.spec.stopped)
+    if workload is None:
         raise Invalid("spec", "no valid field to update")  # the clients look for these words
-    workload = await workloads.set_stopped(ctx.services, who, job_id, stopped=patch.spec.stopped)
     return _job(ctx, workload)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from ....domain.inventory import HostNode
+from ....domain.inventory import HostNode, shapes_of
+from ....domain.org import NodePool
 from ....errors import NotFound
-from ....services import volumes
+from ....services import org, volumes
 from ..context import LeptonContext
 from ..translate import nodes as translate
 from .deps import Authorized, Context
@@ -17,28 +18,32 @@ from .deps import Authorized, Context
 router = APIRouter()
 
 
-def node_group(ctx: LeptonContext, name: str) -> dict[str, Any]:
-    found = [v for v in volumes.list_volumes(ctx.services, name) if v.is_listed]
-    return translate.node_group_to_wire(name, nodes_of(ctx, name), found, ctx.created_at_ms)
+def pool_of(ctx: LeptonContext, group: str) -> NodePool:
+    """A node group is a node pool; its id is the pool's name."""
+    found = next((p for p in org.list_node_pools(ctx.services) if p.name == group), None)
+    if found is None:
+        raise NotFound("node group", group)
+    return found
 
 
 def nodes_of(ctx: LeptonContext, group: str) -> list[HostNode]:
-    """A node group's id is its name."""
-    nodes = [n for n in ctx.services.nodes if n.node_group == group]
-    if not nodes:
-        raise NotFound("node group", group)
-    return nodes
+    pool = pool_of(ctx, group)
+    return [n for n in org.nodes_now(ctx.services) if n.node_group == pool.name]
+
+
+def node_group(ctx: LeptonContext, pool: NodePool) -> dict[str, Any]:
+    found = [v for v in volumes.list_volumes(ctx.services, pool.name) if v.is_listed]
+    return translate.node_group_to_wire(pool, nodes_of(ctx, pool.name), found)
 
 
 @router.get("/{ws}/dedicated-node-groups")
 async def list_node_groups(_who: Authorized, ctx: Context) -> Response:
-    names = dict.fromkeys(n.node_group for n in ctx.services.nodes)
-    return JSONResponse([node_group(ctx, name) for name in names])
+    return JSONResponse([node_group(ctx, pool) for pool in org.list_node_pools(ctx.services)])
 
 
 @router.get("/{ws}/dedicated-node-groups/{group}")
 async def get_node_group(group: str, _who: Authorized, ctx: Context) -> Response:
-    return JSONResponse(node_group(ctx, group))
+    return JSONResponse(node_group(ctx, pool_of(ctx, group)))
 
 
 @router.get("/{ws}/dedicated-node-groups/{group}/nodes")
@@ -47,16 +52,17 @@ async def list_nodes(group: str, who: Authorized, ctx: Context, idle: bool = Fal
     if idle:
         busy = {a.node for a in live}
         nodes = [n for n in nodes if n.id not in busy]
-    host = host_facts(ctx)
-    return JSONResponse(
-        [translate.node_to_wire(n, live, who.workspace, ctx.created_at_ms, host) for n in nodes]
-    )
+    host, known = host_facts(ctx), ctx.services.store.reads.by_ids([a.workload_id for a in live])
+    shown = {f.id for f in known if f.workload.workspace == who.workspace and who.may_see(f)}
+    told = (live, shown, who.workspace, ctx.created_at_ms, host, ctx.services.unhealthy())
+    return JSONResponse([translate.node_to_wire(n, *told) for n in nodes])
 
 
 @router.get("/{ws}/dedicated-node-groups/{group}/machines")
 async def list_machines(group: str, _who: Authorized, ctx: Context) -> Response:
     nodes, live, host = nodes_of(ctx, group), ctx.services.store.reads.live_attempts(), host_facts(ctx)
-    return JSONResponse([translate.machine_to_wire(n, live, ctx.created_at_ms, host) for n in nodes])
+    told = (live, ctx.created_at_ms, host, ctx.services.unhealthy())
+    return JSONResponse([translate.machine_to_wire(n, *told) for n in nodes])
 
 
 def host_facts(ctx: LeptonContext) -> translate.HostFacts:
@@ -76,8 +82,15 @@ def os_name() -> str:
 async def list_shapes(
     _who: Authorized, ctx: Context, node_groups: str | None = None, purpose: str | None = None
 ) -> Response:
-    """For jobs and endpoints, since nothing else is served yet."""
-    known = list(dict.fromkeys(n.node_group for n in ctx.services.nodes))
-    if purpose not in (None, "", *translate.PURPOSES) or (node_groups and node_groups not in known):
+    """For jobs and endpoints, since nothing else is served yet; of one node group, or of all."""
+    pools = [pool.name for pool in org.list_node_pools(ctx.services)]
+    if purpose not in (None, "", *translate.PURPOSES) or (node_groups and node_groups not in pools):
         return JSONResponse([])
-    return JSONResponse([translate.shape_to_wire(s, node_groups or known[0]) for s in ctx.services.shapes])
+    nodes = org.nodes_now(ctx.services)
+    found = {group: shapes_of([n for n in nodes if n.node_group == group]) for group in pools}
+    if node_groups:
+        shown = [(shape, node_groups) for shape in found[node_groups]]
+    else:
+        first = {s.name: group for group in reversed(pools) for s in found[group]}
+        shown = [(shape, first[shape.name]) for shape in ctx.services.shapes]
+    return JSONResponse([translate.shape_to_wire(shape, group) for shape, group in shown])

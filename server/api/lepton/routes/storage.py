@@ -7,7 +7,7 @@ from ....services import volumes
 from .. import wire_storage as wire
 from ..translate import storage as translate
 from .deps import Authorized, Context
-from .nodes import node_group
+from .nodes import node_group, pool_of
 
 router = APIRouter()
 
@@ -15,13 +15,13 @@ router = APIRouter()
 @router.post("/{ws}/dedicated-node-groups/{group}/volumes")
 async def add_volume(group: str, volume: wire.Volume, _who: Authorized, ctx: Context) -> Response:
     await volumes.create_volume(ctx.services, translate.volume_to_domain(group, volume))
-    return JSONResponse(node_group(ctx, group), 201)
+    return JSONResponse(node_group(ctx, pool_of(ctx, group)), 201)
 
 
 @router.delete("/{ws}/dedicated-node-groups/{group}/volumes/{volume}")
 async def delete_volume(group: str, volume: str, _who: Authorized, ctx: Context) -> Response:
     await volumes.delete_volume(ctx.services, group, volume)
-    return JSONResponse(node_group(ctx, group))
+    return JSONResponse(node_group(ctx, pool_of(ctx, group)))
 
 
 @router.get("/{ws}/storage-permission/{volume}")

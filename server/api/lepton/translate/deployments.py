@@ -10,6 +10,7 @@ from ....errors import Invalid, NotImplementedYet
 from .. import wire
 from ..wire_deployments import Deployment, DeploymentSpec, ResourceRequirement
 from . import jobs
+from .queue import ENDPOINT_PRIORITY, POD_PRIORITY, standing_of
 from .serving import masked, serving_of_endpoint, serving_of_pod
 
 # Spelling as in leptonai 0.47.1, api.v2.types.deployment.LeptonDeploymentState.
@@ -29,7 +30,6 @@ PHASES = {
     Phase.ARCHIVED: "Deleting",
 }
 FOLDED = ("Stopping", "Stopped")  # older clients know them only as "Not Ready"
-ENDPOINT_PRIORITY, POD_PRIORITY = 150, 125  # design: endpoints without a class come first, then pods
 # What these fields ask for is not built yet. Refused rather than ignored: the endpoint would run without it.
 UNSERVED = ("storage_attachments", "photon_id", "cserve")
 # Without effect on a pod, as leptonai 0.47.1 warns (api.v2.pod.PodAPI._sanity_check_pod_spec).
@@ -57,6 +57,7 @@ def to_spec(deployment: Deployment, shape: Shape) -> WorkloadSpec:
     asked = spec.resource_requirement or ResourceRequirement()
     affinity = asked.affinity or wire.Affinity()
     envs = spec.envs or []
+    standing = standing_of(spec.queue_config, POD_PRIORITY if is_pod(deployment) else ENDPOINT_PRIORITY)
     reservation = spec.reservation_config or wire.ReservationConfig()
     replicas = 1 if asked.min_replicas is None else asked.min_replicas
     return WorkloadSpec(
@@ -74,10 +75,11 @@ def to_spec(deployment: Deployment, shape: Shape) -> WorkloadSpec:
         ports=tuple(jobs.port_to_domain(i, p) for i, p in enumerate(container.ports or ())),
         gpu_count=shape.gpu_count,
         gpu_product=shape.gpu_product,
+        mig_profile=shape.mig_profile,
         shm_mib=asked.shared_memory_size or None,
-        priority=jobs.priority_of(
-            spec.queue_config, POD_PRIORITY if is_pod(deployment) else ENDPOINT_PRIORITY
-        ),
+        priority=standing.priority,
+        is_preemptible=standing.is_preemptible,
+        can_preempt=standing.can_preempt,
         node_groups=tuple(affinity.allowed_dedicated_node_groups or ()),
         nodes=tuple(affinity.allowed_nodes_in_node_group or ()),
         reservation=reservation.reservation_id or None,

@@ -1,7 +1,8 @@
 """Jobs, their replicas and events."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,8 @@ from ....domain.workload import TERMINAL, Attempt, AttemptState, Phase, Run, Wor
 from ....errors import Invalid, NotImplementedYet
 from ....store.tables import EventRow
 from .. import wire
+from .foreign import metadata_to_wire, spec_to_wire
+from .queue import standing_of
 
 # Spelling as in leptonai 0.47.1, api.v2.types.job.LeptonJobState.
 STATES = {
@@ -30,13 +33,10 @@ STATES = {
     Phase.DELETING: "Deleting",
     Phase.ARCHIVED: "Archived",
 }
-JOB_PRIORITY = 67  # design: a job without a class is mid-4000, 67 on the one scale of 0..150
 LOG_LAG_MS = 100  # engines stamp a line when they read it: up to 20 ms after the end were seen
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,34}[a-z0-9])?")  # leptonai 0.47.1, api.v2.job_validation
 # What these fields ask for is not built yet. Refused rather than ignored: work would run without it.
 UNSERVED = ("storage_attachments",)
-PRIORITY_CLASS = re.compile(r"(low|mid|high)-([1-9])000")
-CLASSES = {"low": "123", "mid": "456", "high": "789"}
 
 
 def job_name(job: wire.Job) -> str:
@@ -63,7 +63,7 @@ def to_spec(job: wire.Job, shape: Shape, *, node_groups: Sequence[str]) -> Workl
         raise Invalid(
             "spec.segment_config.count_per_segment", f"{completions} workers are no multiple of {count}"
         )
-    envs = spec.envs or []
+    envs, standing = spec.envs or [], standing_of(spec.queue_config)
     reservation = spec.reservation_config or wire.ReservationConfig()
     start_at = spec.time_schedule.start_at if spec.time_schedule else None
     return WorkloadSpec(
@@ -79,8 +79,11 @@ def to_spec(job: wire.Job, shape: Shape, *, node_groups: Sequence[str]) -> Workl
         ports=tuple(port_to_domain(i, p) for i, p in enumerate(spec.container.ports or ())),
         gpu_count=shape.gpu_count,
         gpu_product=shape.gpu_product,
+        mig_profile=shape.mig_profile,
         shm_mib=spec.shared_memory_size or None,
-        priority=priority_of(spec.queue_config),
+        priority=standing.priority,
+        is_preemptible=standing.is_preemptible,
+        can_preempt=standing.can_preempt,
         node_groups=tuple(node_groups),
         nodes=tuple((spec.affinity or wire.Affinity()).allowed_nodes_in_node_group or ()),
         reservation=reservation.reservation_id or None,
@@ -128,35 +131,37 @@ def port_to_domain(index: int, port: wire.ContainerPort) -> tuple[int, str, int 
     return port.container_port, protocol, (port.host_port or 0) if is_mapped else None
 
 
-def priority_of(queue: wire.QueueConfig | None, default: int = JOB_PRIORITY) -> int:
-    """`x-n` is round(n / 60) on the one scale of 0 to 150, so mid-4000 is 67."""
-    if queue is None:
-        return default
-    if queue.can_preempt:
-        raise NotImplementedYet("spec.queue_config.can_preempt")
-    if queue.priority_class is None:
-        return default
-    match = PRIORITY_CLASS.fullmatch(queue.priority_class)
-    if match is None or match[2] not in CLASSES[match[1]]:
-        known = ", ".join(f"{name}-{n}000" for name, numbers in CLASSES.items() for n in numbers)
-        raise Invalid("spec.queue_config.priority_class", f"{queue.priority_class!r} is none of {known}")
-    return round(int(match[2]) * 1000 / 60)
+def with_queue(spec: WorkloadSpec, patch: Mapping[str, Any] | None) -> WorkloadSpec:
+    """
+    Args:
+        patch: fields of `spec.queue_config`; those that are not there stay. None takes all of it away.
+    """
+    asked = spec_to_wire(spec)
+    before: Mapping[str, Any] = asked.pop("queue_config", None) or {}
+    merged = None if patch is None else {**before, **patch}
+    if merged is not None:
+        asked["queue_config"] = merged
+    standing = standing_of(None if merged is None else wire.QueueConfig.model_validate(merged))
+    return replace(
+        spec, priority=standing.priority, is_preemptible=standing.is_preemptible,
+        can_preempt=standing.can_preempt, extras={**spec.extras, "spec": asked},
+    )  # fmt: skip
 
 
 def job_to_wire(workload: Workload, phase: Phase, attempts: Sequence[Attempt]) -> dict[str, Any]:
     run = current_run(workload, attempts)
-    spec = dict(workload.spec.extras["spec"])
+    spec, told = spec_to_wire(workload.spec), metadata_to_wire(workload.spec)
     if "stopped" in spec or workload.spec.is_stopped or workload.generation > 1:
         spec["stopped"] = workload.spec.is_stopped  # absent as long as nobody has spoken of it
     metadata = {
-        **workload.spec.extras["metadata"],
+        **told,
         "id": workload.id,
         "name": workload.name,
         "created_at": workload.created_at_ms,
         "version": workload.generation,
         "owner": workload.owner,
         "created_by": workload.owner,
-        "visibility": workload.spec.extras["metadata"].get("visibility") or "public",
+        "visibility": told.get("visibility") or "public",
     }
     status: dict[str, Any] = {
         "job_name": workload.id,

@@ -1,10 +1,11 @@
 """Node groups, nodes and shapes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ....domain.inventory import HostNode, Shape
+from ....domain.org import NodePool
 from ....domain.volumes import Volume
 from ....domain.workload import Attempt
 from .storage import volume_to_wire
@@ -21,15 +22,26 @@ class HostFacts:
     architecture: str
 
 
+def health_word(node: HostNode, unhealthy: Collection[str]) -> str:
+    """
+    `Healthy`, or `Degraded` where some of its GPUs are not, or `Unhealthy` where none is: the clients
+    take a node with that word for one that cannot be used. Source: contract section 7.
+    """
+    ill = sum(g.uuid in unhealthy for g in node.gpus)
+    if not ill:
+        return "Healthy"
+    return "Degraded" if ill < len(node.gpus) else "Unhealthy"
+
+
 PURPOSES = ("job", "deployment")  # what a shape can be asked for
 
 
 def node_group_to_wire(
-    name: str, nodes: Sequence[HostNode], volumes: Sequence[Volume], created_at_ms: int
+    pool: NodePool, nodes: Sequence[HostNode], volumes: Sequence[Volume]
 ) -> dict[str, Any]:
     products = sorted({g.product for n in nodes for g in n.gpus})
     return {
-        "metadata": {"id": name, "name": name, "created_at": created_at_ms},
+        "metadata": {"id": pool.name, "name": pool.name, "created_at": pool.stamp.created_at_ms},
         "spec": {
             "volumes": [volume_to_wire(v) for v in volumes],
             "enable_object_storage": False,
@@ -63,22 +75,42 @@ def resource_to_wire(node: HostNode, live: Sequence[Attempt], host: HostFacts) -
 
 
 def machine_to_wire(
-    node: HostNode, live: Sequence[Attempt], created_at_ms: int, host: HostFacts
+    node: HostNode,
+    live: Sequence[Attempt],
+    created_at_ms: int,
+    host: HostFacts,
+    unhealthy: Collection[str],
 ) -> dict[str, Any]:
-    """A node and its machine are one here; `machine_id` is what the clients match them by."""
+    """
+    A node and its machine are one here; `machine_id` is what the clients match them by.
+
+    Args:
+        unhealthy: GPUs, by UUID.
+    """
     return {
         "metadata": {"id": node.id, "name": node.id, "created_at": created_at_ms},
         "status": {
             "machine_id": node.id, "node_name": node.id, "hostname": node.id, "provider": "homeport",
-            "status": "Healthy", "resource": resource_to_wire(node, live, host),
+            "status": health_word(node, unhealthy), "resource": resource_to_wire(node, live, host),
         },
     }  # fmt: skip
 
 
 def node_to_wire(
-    node: HostNode, live: Sequence[Attempt], workspace: str, created_at_ms: int, host: HostFacts
+    node: HostNode,
+    live: Sequence[Attempt],
+    shown: Collection[str],
+    workspace: str,
+    created_at_ms: int,
+    host: HostFacts,
+    unhealthy: Collection[str],
 ) -> dict[str, Any]:
-    here = [a for a in live if a.node == node.id]
+    """
+    Args:
+        live: of everybody, since they all take room. shown: ids of the workloads that may be named.
+        unhealthy: GPUs, by UUID.
+    """
+    here = [a for a in live if a.node == node.id and a.workload_id in shown]
     return {
         "metadata": {"id": node.id, "name": node.id, "created_at": created_at_ms},
         "spec": {
@@ -86,7 +118,7 @@ def node_to_wire(
             "machine_id": node.id, "provider": "homeport", "resource": resource_to_wire(node, live, host),
         },
         "status": {
-            "status": ["Ready", "Healthy"],
+            "status": ["Ready", health_word(node, unhealthy)],
             "hostname": node.id,
             "workloads": [
                 {

@@ -24,6 +24,7 @@ def reservation_to_wire(reservation: Reservation, now_ms: int) -> dict[str, Any]
         },
         "spec": {
             "display_name": reservation.id,
+            "users": list(reservation.users),
             "desired_nodes": count,
             "approved_nodes": count,
             "created_by": reservation.created_by,

@@ -1,0 +1,248 @@
+"""Projects, departments and node pools, and the labels that put nodes into pools."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from ....domain.inventory import HostNode
+from ....domain.org import Amount, Department, NodePool, PoolQuota, Project, Rank
+from ....errors import Invalid
+from ....services import node_notes, org
+from ....services.access import check_runs_server
+from ....services.context import Services
+from .deps import Bearer, Context
+
+router = APIRouter()
+RESOURCES = ("gpu", "cpu", "memory")
+
+
+class AmountChange(BaseModel):
+    """What is not there stays. None: without bounds, or the default weight."""
+
+    deserved: float | None = Field(default=None, ge=0)
+    limit: float | None = Field(default=None, ge=0)
+    weight: float | None = Field(default=None, ge=0)
+
+
+class QuotaChange(BaseModel):
+    """Of one node pool, in devices, cores and MiB. `rank`: a name of `Rank`."""
+
+    pool: str = "default"
+    gpu: AmountChange = AmountChange()
+    cpu: AmountChange = AmountChange()
+    memory: AmountChange = AmountChange()
+    rank: str | None = None
+
+
+class NewProject(BaseModel):
+    name: str
+    department: str = "default"
+    description: str = ""
+    quotas: list[QuotaChange] = []
+
+
+class NewDepartment(BaseModel):
+    name: str
+    quotas: list[QuotaChange] = []
+
+
+class NewPool(BaseModel):
+    """`label`: key=value; the pool has the nodes that bear it."""
+
+    name: str
+    label: str
+    gpu_strategy: str = "binpack"
+    cpu_strategy: str = "binpack"
+    min_runtime_s: int = Field(default=0, ge=0)
+
+
+class Labels(BaseModel):
+    """By name; None takes one away."""
+
+    labels: dict[str, str | None]
+
+
+def changed(services: Services, quotas: tuple[PoolQuota, ...], change: QuotaChange) -> PoolQuota:
+    """The quota of that pool as it is to be."""
+    pool = org.find_node_pool(services, change.pool)
+    quota = next((q for q in quotas if q.pool == pool.id), PoolQuota(pool.id))
+    for resource in RESOURCES:
+        before: Amount = getattr(quota, resource)
+        asked: AmountChange = getattr(change, resource)
+        after = replace(before, **asked.model_dump(exclude_unset=True))
+        quota = replace(quota, **{resource: after})
+    if change.rank is None:
+        return quota
+    ranks = {rank.value.lower(): rank for rank in Rank}
+    if change.rank.lower() not in ranks:
+        raise Invalid("rank", f"{change.rank!r} is none of {', '.join(r.value for r in Rank)}")
+    return replace(quota, rank=ranks[change.rank.lower()])
+
+
+def unit_to_wire(services: Services, unit: Department | Project) -> dict[str, Any]:
+    pools = {p.id: p.name for p in org.list_node_pools(services)}
+    quotas = [
+        {"pool": pools.get(q.pool, q.pool), "rank": q.rank.value}
+        | {resource: asdict(getattr(q, resource)) for resource in RESOURCES}
+        for q in unit.quotas
+    ]
+    return {
+        "id": unit.id,
+        "name": unit.name,
+        "quotas": quotas,
+        "follows_machine": org.follows_machine(services, unit),
+    }
+
+
+def project_to_wire(services: Services, project: Project, taken: float) -> dict[str, Any]:
+    return unit_to_wire(services, project) | {
+        "department": org.get_department(services, project.department_id).name,
+        "namespace": project.namespace,
+        "description": project.description,
+        "gpus_taken": taken,
+    }
+
+
+def gpus_taken(services: Services) -> dict[str, float]:
+    """Devices, and parts of them, that containers hold now; by project."""
+    live = services.store.reads.live_attempts()
+    found = services.store.reads.by_ids(list({a.workload_id for a in live}))
+    project_of = {f.id: f.workload.workspace for f in found}
+    taken: dict[str, float] = {}
+    for attempt in live:
+        name = project_of.get(attempt.workload_id, "")
+        taken[name] = taken.get(name, 0.0) + attempt.gpu_portion * len(attempt.gpu_uuids)
+    return taken
+
+
+def pool_to_wire(services: Services, pool: NodePool) -> dict[str, Any]:
+    nodes = [n for n in org.nodes_now(services) if n.node_group == pool.name]
+    return {
+        "id": pool.id,
+        "name": pool.name,
+        "label": "" if pool.is_default else f"{pool.label_key}={pool.label_value}",
+        "is_default": pool.is_default,
+        "gpu_strategy": pool.gpu_strategy,
+        "cpu_strategy": pool.cpu_strategy,
+        "min_runtime_s": pool.min_runtime_s,
+        "nodes": [n.id for n in nodes],
+        "gpus": sum(len(n.gpus) for n in nodes),
+    }
+
+
+def node_to_wire(node: HostNode) -> dict[str, Any]:
+    return {
+        "id": node.id,
+        "pool": node.node_group,
+        "labels": dict(node.labels),
+        "gpus": len(node.gpus),
+        "simulated": node.is_simulated,
+    }
+
+
+@router.get("/projects")
+async def list_projects(ctx: Context, _who: Bearer) -> Response:
+    taken = gpus_taken(ctx.services)
+    found = org.list_projects(ctx.services)
+    return JSONResponse([project_to_wire(ctx.services, p, taken.get(p.name, 0.0)) for p in found])
+
+
+@router.post("/projects")
+async def create_project(new: NewProject, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "make projects")
+    department = org.find_department(ctx.services, new.department)
+    quotas = tuple(changed(ctx.services, (), change) for change in new.quotas)
+    draft = Project("", new.name, department.id, "", quotas, description=new.description)
+    made = await org.create_project(ctx.services, draft, by=who.owner)
+    return JSONResponse(project_to_wire(ctx.services, made, 0.0), 201)
+
+
+@router.post("/projects/{name}/quota")
+async def set_project_quota(name: str, change: QuotaChange, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "set quotas")
+    project = org.find_project(ctx.services, name)
+    quota = changed(ctx.services, project.quotas, change)
+    await org.set_quotas(ctx.services, project, [quota], merge=True, by=who.owner)
+    taken = gpus_taken(ctx.services).get(name, 0.0)
+    return JSONResponse(project_to_wire(ctx.services, org.find_project(ctx.services, name), taken))
+
+
+@router.delete("/projects/{name}")
+async def delete_project(name: str, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "remove projects")
+    await org.delete_project(ctx.services, org.find_project(ctx.services, name).id)
+    return JSONResponse({})
+
+
+@router.get("/departments")
+async def list_departments(ctx: Context, _who: Bearer) -> Response:
+    projects = org.list_projects(ctx.services)
+    return JSONResponse(
+        [
+            unit_to_wire(ctx.services, d)
+            | {"projects": [p.name for p in projects if p.department_id == d.id]}
+            for d in org.list_departments(ctx.services)
+        ]
+    )
+
+
+@router.post("/departments")
+async def create_department(new: NewDepartment, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "make departments")
+    quotas = tuple(changed(ctx.services, (), change) for change in new.quotas)
+    made = await org.create_department(ctx.services, Department("", new.name, quotas), by=who.owner)
+    return JSONResponse(unit_to_wire(ctx.services, made) | {"projects": []}, 201)
+
+
+@router.post("/departments/{name}/quota")
+async def set_department_quota(name: str, change: QuotaChange, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "set quotas")
+    department = org.find_department(ctx.services, name)
+    quota = changed(ctx.services, department.quotas, change)
+    await org.set_quotas(ctx.services, department, [quota], merge=True, by=who.owner)
+    return JSONResponse(unit_to_wire(ctx.services, org.find_department(ctx.services, name)))
+
+
+@router.delete("/departments/{name}")
+async def delete_department(name: str, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "remove departments")
+    await org.delete_department(ctx.services, org.find_department(ctx.services, name).id)
+    return JSONResponse({})
+
+
+@router.get("/pools")
+async def list_pools(ctx: Context, _who: Bearer) -> Response:
+    return JSONResponse([pool_to_wire(ctx.services, p) for p in org.list_node_pools(ctx.services)])
+
+
+@router.post("/pools")
+async def create_pool(new: NewPool, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "make node pools")
+    key, _, value = new.label.partition("=")
+    draft = NodePool(
+        "", new.name, key, value, gpu_strategy=new.gpu_strategy, cpu_strategy=new.cpu_strategy,
+        min_runtime_s=new.min_runtime_s,
+    )  # fmt: skip
+    made = await org.create_node_pool(ctx.services, draft, by=who.owner)
+    return JSONResponse(pool_to_wire(ctx.services, made), 201)
+
+
+@router.delete("/pools/{name}")
+async def delete_pool(name: str, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "remove node pools")
+    await org.delete_node_pool(ctx.services, org.find_node_pool(ctx.services, name).id)
+    return JSONResponse({})
+
+
+@router.get("/nodes")
+async def list_nodes(ctx: Context, _who: Bearer) -> Response:
+    return JSONResponse([node_to_wire(n) for n in org.nodes_now(ctx.services)])
+
+
+@router.post("/nodes/{name}/labels")
+async def label_node(name: str, change: Labels, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "label nodes")
+    return JSONResponse(node_to_wire(await node_notes.note_node(ctx.services, name, labels=change.labels)))

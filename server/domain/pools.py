@@ -1,0 +1,72 @@
+"""Which node pool a node is in, and what all of a pool's nodes come to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from .inventory import HostNode
+from .org import Amount, NodePool, Org, PoolQuota
+
+
+@dataclass(frozen=True, slots=True)
+class NodeNote:
+    """
+    What people have said of a node. It goes over what the node says of itself.
+
+    Args:
+        labels: name and value. taints: key, value, effect.
+    """
+
+    labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[tuple[str, str, str], ...] = ()
+
+
+def default_pool(org: Org) -> NodePool:
+    return next(p for p in org.pools if p.is_default)
+
+
+def pool_of(node: HostNode, pools: Sequence[NodePool]) -> NodePool:
+    """The oldest whose label the node has; else the one that it was declared in; else the default."""
+    labels = dict(node.labels)
+    for pool in pools:
+        if pool.label_key and labels.get(pool.label_key) == pool.label_value:
+            return pool
+    declared = (p for p in pools if p.name == node.node_group)
+    return next(declared, None) or next(p for p in pools if p.is_default)
+
+
+def pools_of_nodes(org: Org, nodes: Sequence[HostNode]) -> Mapping[str, str]:
+    """Each node's id and the name of its pool. Every node is in one."""
+    return {node.id: pool_of(node, org.pools).name for node in nodes}
+
+
+def with_notes(nodes: Sequence[HostNode], notes: Mapping[str, NodeNote]) -> tuple[HostNode, ...]:
+    return tuple(_with_note(n, notes[n.id]) if n.id in notes else n for n in nodes)
+
+
+def _with_note(node: HostNode, note: NodeNote) -> HostNode:
+    taints = {(key, effect): (key, value, effect) for key, value, effect in (*node.taints, *note.taints)}
+    return replace(
+        node,
+        labels=tuple((dict(node.labels) | dict(note.labels)).items()),
+        taints=tuple(taints.values()),
+    )
+
+
+def in_pools(nodes: Sequence[HostNode], pools: Sequence[NodePool]) -> tuple[HostNode, ...]:
+    """The nodes, with the pool that each is in as its `node_group`."""
+    return tuple(
+        n if (name := pool_of(n, pools).name) == n.node_group else replace(n, node_group=name) for n in nodes
+    )
+
+
+def whole_machine(nodes: Sequence[HostNode], pools: Sequence[NodePool]) -> tuple[PoolQuota, ...]:
+    """
+    Quotas that cover everything, so that who has them never waits for a quota.
+
+    Args:
+        nodes: with their pools as `node_group`.
+    """
+    return tuple(
+        PoolQuota(p.id, gpu=Amount(float(sum(len(n.gpus) for n in nodes if n.node_group == p.name))))
+        for p in pools
+    )

@@ -1,0 +1,56 @@
+"""Labels and taints that people give to nodes; labels put nodes into pools."""
+
+from collections.abc import Mapping
+
+from sqlmodel import Session
+
+from ..domain.inventory import HostNode
+from ..domain.pools import NodeNote
+from ..errors import NotFound
+from ..store import org as rows
+from . import org
+from . import org_checks as checks
+from .context import Services
+
+
+async def note_node(
+    services: Services,
+    node: str,
+    *,
+    labels: Mapping[str, str | None] | None = None,
+    taints: Mapping[tuple[str, str], str | None] | None = None,
+) -> HostNode:
+    """
+    Give labels and taints to a node, or take those back that were given.
+
+    Args:
+        labels: None for a value takes the label away.
+        taints: value by key and effect; None for a value takes the taint away.
+    """
+    known = [n.id for n in services.nodes]
+    if node not in known:
+        raise NotFound("node", node, among=checks.few(known))
+    for key, value in (labels or {}).items():
+        checks.check_label(key, value or "", "labels")
+    for (key, effect), value in (taints or {}).items():
+        checks.check_label(key, value or "", "taints")
+        checks.check_effect(effect)
+
+    def save(session: Session) -> None:
+        note = rows.load_note(session, node)
+        all_labels: dict[str, str | None] = {**dict(note.labels), **(labels or {})}
+        all_taints: dict[tuple[str, str], str | None] = {
+            **{(key, effect): value for key, value, effect in note.taints}, **(taints or {}),
+        }  # fmt: skip
+        rows.save_note(
+            session,
+            node,
+            NodeNote(
+                tuple((key, value) for key, value in all_labels.items() if value is not None),
+                tuple((key, v, effect) for (key, effect), v in all_taints.items() if v is not None),
+            ),
+        )
+
+    await services.store.write(save)
+    services.poke()  # it may be in another pool now
+    return next(n for n in org.nodes_now(services) if n.id == node)
