@@ -13,6 +13,7 @@ class CrashPoint(StrEnum):
 
     PENDING = "pass.pending"  # a job was acknowledged, nothing is decided yet
     PLACED = "placement.committed"
+    EVICTED = "eviction.committed"
     LAUNCH = "launch.begin"
     LAUNCHED = "launch.started"
     OBSERVED = "observation.committed"

@@ -1,4 +1,4 @@
-"""Commands about what runs: status, why, logs, approve."""
+"""Commands about what runs: status, logs, approve."""
 
 import sys
 from pathlib import Path
@@ -17,19 +17,6 @@ def status(data_dir: Path | None) -> None:
     click.echo(health["status"] + "".join(f"\n  {reason}" for reason in health["reasons"]))
     for row in ask(where, "workloads"):
         click.echo(f"{row['id']:40} {row['kind']:8} {row['phase']:13} {row['shape']}")
-
-
-@click.command()
-@data_dir_option
-@click.argument("name", type=NAME)
-def why(data_dir: Path | None, name: str) -> None:
-    """Why a workload is where it is."""
-    from urllib.parse import quote
-
-    answer = ask(data_dir_of(data_dir), f"why/{quote(name, safe='')}")
-    click.echo(f"{answer['id']} is {answer['phase']}")
-    for reason in answer["reasons"]:
-        click.echo(f"  {reason}")
 
 
 @click.command()

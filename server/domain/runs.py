@@ -4,10 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from .workload import Attempt, AttemptState, Phase, Run, Workload
+from .workload import Attempt, AttemptState, Phase, Run, Workload, WorkloadSpec
 
 RETRY_FIRST_S, RETRY_LONGEST_S = 2, 300
-UNCOUNTED = frozenset({"Stopped"})  # ends that Homeport brought about itself
+EVICTED, NODE_LOST = "Evicted", "NodeLost"
+UNCOUNTED = frozenset({"Stopped", EVICTED, NODE_LOST})  # ends that are not its own doing
+STALE_S = 60  # that a gang may be below its minimum. Source: rule 12 of the contract's section 10, from KAI
 
 
 class Outcome(Enum):
@@ -45,6 +47,11 @@ class ReplicaRun:
         return any(not a.is_live and a.exit_code == 0 and a.reason not in UNCOUNTED for a in self.attempts)
 
     @property
+    def was_evicted(self) -> bool:
+        """Or has lost its node: it goes back in line, at no cost of its retries."""
+        return bool(self.attempts) and self.attempts[-1].reason in (EVICTED, NODE_LOST)
+
+    @property
     def failures(self) -> int:
         return len(failures_of(self.attempts))
 
@@ -58,6 +65,30 @@ class ReplicaRun:
         return (failed[-1].finished_at_ms or 0) + back_off_ms(len(failed)) if failed else 0
 
 
+def width(spec: WorkloadSpec) -> int:
+    """Members that run at a time."""
+    return min(spec.parallelism, spec.completions)
+
+
+def first_members(spec: WorkloadSpec) -> int:
+    """Of a run, those that start together or not at all."""
+    return max(1, min(spec.min_members or width(spec), width(spec)))
+
+
+def minimum(spec: WorkloadSpec) -> int:
+    """
+    Members without which the others cannot go on. Where there are more tasks than run at a
+    time each is on its own, once the first have begun.
+    """
+    if spec.serving is not None or spec.completions > width(spec):
+        return 1
+    return first_members(spec)
+
+
+def is_elastic(spec: WorkloadSpec) -> bool:
+    return spec.serving is None and minimum(spec) == first_members(spec) < width(spec)
+
+
 def replica_runs(workload: Workload, attempts: Sequence[Attempt]) -> Iterator[ReplicaRun]:
     by_index: dict[int, list[Attempt]] = {}
     for attempt in current_run(workload, attempts):
@@ -68,13 +99,26 @@ def replica_runs(workload: Workload, attempts: Sequence[Attempt]) -> Iterator[Re
 
 
 def outcome(workload: Workload, attempts: Sequence[Attempt]) -> Outcome:
-    """Failed as soon as one replica has no try left; succeeded once all have."""
+    """
+    Failed as soon as one replica has no try left; succeeded once all have. An elastic
+    workload has once all that run have, and they are enough.
+    """
     if not attempts:
         return Outcome.OPEN
-    replicas = list(replica_runs(workload, attempts))
-    if any(r.has_failed(workload.spec.worker_retries) for r in replicas):
+    spec, replicas = workload.spec, list(replica_runs(workload, attempts))
+    if any(r.has_failed(spec.worker_retries) for r in replicas) or is_over_by_eviction(workload, attempts):
         return Outcome.FAILED
+    if is_elastic(spec):
+        replicas = [r for r in replicas if r.attempts and not r.was_evicted] or replicas
+        if len(replicas) < minimum(spec):
+            return Outcome.OPEN
     return Outcome.SUCCEEDED if all(r.has_succeeded for r in replicas) else Outcome.OPEN
+
+
+def is_over_by_eviction(workload: Workload, attempts: Sequence[Attempt]) -> bool:
+    return workload.spec.ends_when_evicted and any(
+        a.reason == EVICTED for a in current_run(workload, attempts)
+    )
 
 
 def phase_of(workload: Workload, attempts: Sequence[Attempt]) -> Phase:
@@ -105,10 +149,11 @@ def phase_of(workload: Workload, attempts: Sequence[Attempt]) -> Phase:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Replicas to place: together or not at all where `is_gang`."""
+    """Replicas to place: together or not at all where `is_gang`; `is_extra`: it runs without them, too."""
 
     indexes: tuple[int, ...]
     is_gang: bool
+    is_extra: bool = False
 
 
 def needed(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Need:
@@ -118,12 +163,39 @@ def needed(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Need
     replicas = list(replica_runs(workload, attempts))
     if outcome(workload, attempts) is not Outcome.OPEN:
         return Need((), False)
-    width = min(workload.spec.parallelism, workload.spec.completions)
+    spec = workload.spec
     if not any(r.attempts for r in replicas):
-        return Need(tuple(range(width)), width > 1)
-    room = width - sum(r.is_live for r in replicas)
+        first = first_members(spec)
+        return Need(tuple(range(first)), first > 1)
+    room = width(spec) - sum(r.is_live for r in replicas)
+    is_extra = False
+    if is_elastic(spec):
+        lacking = minimum(spec) - _present(replicas)
+        is_extra = lacking <= 0
+        if is_extra and any(r.has_succeeded for r in replicas):
+            return Need((), False)  # it comes to its end with those that it has
+        room = min(room, lacking) if lacking > 0 else room
     waiting = [r.index for r in replicas if not r.is_live and not r.has_succeeded and r.next_try_ms <= now_ms]
-    return Need(tuple(waiting[: max(0, room)]), False)
+    return Need(tuple(waiting[: max(0, room)]), False, is_extra)
+
+
+def _present(replicas: Sequence[ReplicaRun]) -> int:
+    return sum(r.is_live or r.has_succeeded for r in replicas)
+
+
+def stale_at_ms(workload: Workload, attempts: Sequence[Attempt]) -> int | None:
+    """
+    When what still runs of a gang is to end, because the others have found no place for so
+    long; None while it has its minimum, or nothing of it runs.
+    """
+    if minimum(workload.spec) == 1 or not workload.is_wanted:
+        return None
+    replicas = list(replica_runs(workload, attempts))
+    if not any(r.is_live for r in replicas) or _present(replicas) >= minimum(workload.spec):
+        return None
+    gone = [r for r in replicas if r.attempts and not r.is_live and not r.has_succeeded]
+    since = max((max(r.next_try_ms, r.attempts[-1].finished_at_ms or 0) for r in gone), default=None)
+    return None if since is None else since + STALE_S * 1000
 
 
 def next_try_ms(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> int | None:
@@ -135,6 +207,8 @@ def next_try_ms(workload: Workload, attempts: Sequence[Attempt], now_ms: int) ->
         times += [r.next_try_ms for r in replica_runs(workload, attempts) if not r.is_live]
     if (expiry := expires_at_ms(workload, attempts)) is not None:
         times.append(expiry)
+    if (stale := stale_at_ms(workload, attempts)) is not None:
+        times.append(stale)
     return min((t for t in times if t > now_ms), default=None)
 
 
@@ -176,9 +250,13 @@ def advance(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Adv
         again = replace(again, runs_failed=workload.runs_failed + 1)
         return Advance(again, "Restarting", f"run {again.runs_failed + 1} begins")
     has_ended = not any(a.is_live for a in attempts)
+    if has_ended and _lost_its_gang(workload, attempts):
+        message = "it starts from scratch, with all its members together"
+        return Advance(begun_anew(workload, attempts), "Requeued", message)
     if (
         has_ended
         and outcome(workload, attempts) is Outcome.FAILED
+        and not is_over_by_eviction(workload, attempts)
         and workload.runs_failed < spec.run_retries
     ):
         pause_ms = back_off_ms(workload.runs_failed + 1)
@@ -188,10 +266,19 @@ def advance(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Adv
     return None
 
 
+def _lost_its_gang(workload: Workload, attempts: Sequence[Attempt]) -> bool:
+    if minimum(workload.spec) == 1 or outcome(workload, attempts) is not Outcome.OPEN:
+        return False
+    replicas = list(replica_runs(workload, attempts))
+    return any(r.was_evicted for r in replicas) and _present(replicas) < minimum(workload.spec)
+
+
 def unwanted(workload: Workload, attempt: Attempt, has_failed: bool) -> str:
     """Why a live attempt must end, or ""."""
     if not workload.is_wanted:
         return "stopped by request"
+    if attempt.evicting_at_ms is not None:
+        return f"evicted: {attempt.evicted_by}"
     if has_failed:
         return "another worker has failed and has no retry left"
     return "" if attempt.number >= workload.first_attempt else "a new run has begun"

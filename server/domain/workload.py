@@ -35,6 +35,17 @@ TERMINAL = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.STOPPED, Phase.ARCHIV
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """What one replica runs; fields as those of the spec."""
+
+    image: str
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    working_dir: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkloadSpec:
     """
     What the user asked for; written by services only.
@@ -43,8 +54,16 @@ class WorkloadSpec:
         env: name and value. secret_env: name and the secret whose value it takes
             when the container starts; the value itself is never stored here.
         command: argv; replaces the image's entrypoint. Empty: the image decides.
+        args: follow the command, or the image's entrypoint in place of its own arguments.
+        working_dir: where it starts; "": the image decides.
+        pull: "Always" or "Never"; "": where the image is not there.
+        keeps_stdin: its standard input stays open, so that a shell without a terminal waits.
+        grace_s: between SIGTERM and SIGKILL; None is the default.
         pull_secrets: names of registry logins to pull the image with, in this order.
         cpu_cores, memory_mib: of the shape, per replica.
+        cpu_limit_cores, memory_limit_mib: that a container may use; None: as much as that.
+        member_names: by which replicas find each other, by index; empty: `worker-<index>...`.
+        first: what replica 0 runs in place of what the others run.
         gpu_portion: of each of its devices, 0..1. gpu_memory_mib: of one device, instead of a portion.
         mig_profile: it takes `gpu_count` MIG instances of this profile, and no whole device.
         priority: 0..150, higher first (67 is a Lepton job without a class).
@@ -52,6 +71,7 @@ class WorkloadSpec:
         can_preempt: may evict what is preemptible and of lower priority in its project.
         category: what it is for: "Build", "Train" or "Deploy"; "" follows from its kind.
         min_members: of `parallelism`, those that start together or not at all; None: all of them.
+        ends_when_evicted: it is over then, and has failed; else it waits in its old place in line.
         node_groups: node pools, in the order in which they are tried; empty means any.
         nodes: where it may run; empty means anywhere.
         affinity: alternatives, each a tuple of (label, operator, values) of which all have to hold.
@@ -93,6 +113,7 @@ class WorkloadSpec:
     can_preempt: bool = False
     category: str = ""
     min_members: int | None = None
+    ends_when_evicted: bool = False
     node_groups: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     reservation: str | None = None
@@ -112,6 +133,21 @@ class WorkloadSpec:
     spread: str = ""
     serving: Serving | None = None
     extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    pull: str = ""
+    keeps_stdin: bool = False
+    grace_s: int | None = None
+    cpu_limit_cores: float | None = None
+    memory_limit_mib: int | None = None
+    member_names: tuple[str, ...] = ()
+    first: Member | None = None
+
+    def member(self, index: int) -> Member:
+        """What the replica of that index runs."""
+        if index == 0 and self.first is not None:
+            return self.first
+        return Member(self.image, self.command, self.args, self.env, self.working_dir)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +253,8 @@ class Attempt:
         draining_at_ms, draining_why: since when and why it takes no new requests; it will be ended.
         is_paused: its container is, or is about to be: its endpoint has no traffic.
         gpu_portion: of each of its devices.
-        evicting_at_ms, evicted_by: since when it is to make room for another workload (its id), and how.
+        evicting_at_ms: since when it is to make room.
+        evicted_by: how, and for which workload: `reclaimed for <id>`, `stale gang`.
     """
 
     replica_id: str

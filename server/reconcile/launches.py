@@ -6,12 +6,15 @@ from typing import Any
 
 from ...runtime.clock import Clock
 from ...runtime.driver import Driver
-from ...runtime.errors import DriverError, ImagePullFailed, LaunchRefused, PortTaken
-from ...runtime.model import ContainerSpec, Mount, Port
+from ...runtime.errors import DriverError, ImagePullFailed, LaunchRefused, NodeLost, PortTaken
+from ...runtime.model import ContainerSpec, Mount, Origin, Port
+from ...runtime.mps import Mps
 from ...runtime.prober import Prober
 from ..crashpoints import CrashPoints
 from ..domain.inventory import HostNode
+from ..domain.org import Org
 from ..domain.registries import PullLogin
+from ..domain.runs import NODE_LOST
 from ..domain.workload import Attempt, AttemptState, Workload
 from ..routing import Route
 from ..store.host_ports import PortKey
@@ -19,6 +22,8 @@ from ..store.log_files import LogFiles
 from ..store.store import Store
 from ..traffic import Traffic
 from .autoscale import GpuPercent, ZeroRules
+from .gpus import hand_over
+from .health import GpuHealth
 from .host_ports import HostPorts, wanted_ports
 from .pulls import remedy
 from .replicas import Record
@@ -43,6 +48,11 @@ class Machine:
         traffic: what the gateway tells.
         gpu_percent: how busy a workload's GPUs are. zero: what becomes of what has no traffic.
         ingress_rpm: requests per minute that an ingress with a rate limit takes.
+        nodes_now: its nodes with what people have said of them, and their pool as `node_group`.
+        org: who shares them.
+        gpus: who looks after them; None: nobody. `unhealthy` tells what of it concerns placing.
+        down_nodes: those that cannot be reached now.
+        find_mps: the MPS daemon of this machine, by which shared GPUs are kept apart; None: there is none.
     """
 
     store: Store
@@ -63,10 +73,21 @@ class Machine:
     gpu_percent: GpuPercent = lambda _workload_id: None
     zero: ZeroRules = field(default_factory=ZeroRules)
     ingress_rpm: float = 600
+    gpus: GpuHealth | None = None
+    nodes_now: Callable[[], Sequence[HostNode]] = field(kw_only=True)
+    org: Callable[[], Org] = field(kw_only=True)
+    find_mps: Callable[[], Mps | None] = lambda: None
+    down_nodes: Callable[[], frozenset[str]] = frozenset
+
+    def unhealthy(self) -> Mapping[str, str]:
+        """Why, by UUID, a GPU is given no new work now; a MIG instance has a UUID of its own."""
+        return self.gpus.unhealthy() if self.gpus is not None else {}
 
 
 def alias(workload: Workload, index: int) -> str:
     """By this name the workers of a job find each other. Source: NVIDIA's page on distributed jobs."""
+    if workload.spec.member_names:
+        return workload.spec.member_names[index]
     return f"worker-{index}.{workload.id}-job-svc"
 
 
@@ -88,22 +109,27 @@ def container_spec(
     spec = workload.spec
     if missing := [f"{port}/{protocol}" for port, protocol in wanted_ports(workload).keys() - leased.keys()]:
         raise LaunchRefused(f"port {', '.join(sorted(missing))} has no port of the host; see its events")
-    simulated = {g.uuid for n in machine.nodes for g in n.gpus if g.is_simulated}
-    real = tuple(u for u in attempt.gpu_uuids if u not in simulated)
-    env = [*machine.environment(workload, attempt), *spec.env, *machine.secrets(workload)]
-    if len(real) < len(attempt.gpu_uuids):
-        env.append(("HOMEPORT_SIMULATED_GPU", "1"))
+    gpus = hand_over(machine.nodes, attempt, machine.find_mps)
+    member = spec.member(attempt.index)
+    own = (*machine.environment(workload, attempt), *member.env, *machine.secrets(workload))
+    env = (*gpus.defaults, *own, *gpus.env)
     group = group_of(workload)
     return ContainerSpec(
         instance=machine.instance, workload_id=workload.id, replica_id=attempt.replica_id,
-        attempt=attempt.number, generation=attempt.generation, image=spec.image, command=spec.command,
-        env=tuple(dict(env).items()), cpu_cores=attempt.cpu_cores, memory_mib=attempt.memory_mib,
-        shm_mib=spec.shm_mib, gpu_uuids=real, mounts=machine.mounts(workload, attempt),
+        attempt=attempt.number, generation=attempt.generation, image=member.image, command=member.command,
+        env=tuple(dict(env).items()), 
+        cpu_cores=spec.cpu_limit_cores or attempt.cpu_cores,
+        memory_mib=spec.memory_limit_mib or attempt.memory_mib,
+        shm_mib=spec.shm_mib, gpu_uuids=gpus.real, mps_pipes=gpus.mps_pipes,
+        mounts=machine.mounts(workload, attempt),
         ports=tuple(Port(p, protocol, leased.get((p, protocol), host)) for p, protocol, host in spec.ports),
         group=group, serves=spec.serving is not None,
-        stays=spec.serving is not None and spec.serving.is_kept_alive,
+        stays=spec.keeps_stdin or (spec.serving is not None and spec.serving.is_kept_alive),
+        args=member.args, working_dir=member.working_dir, pull=spec.pull,
         aliases=(alias(workload, attempt.index),) if group else (),
         peers=tuple(alias(workload, i) for i in range(spec.completions)) if group else (),
+        node=attempt.node,
+        origin=Origin(workload.kind, workload.name, spec.shape, workload.workspace),
     )  # fmt: skip
 
 
@@ -126,7 +152,8 @@ def failed_launch(
             reason="ImagePullBackOff", message=told,
         )  # fmt: skip
         return Record(again, again.reason, f"{told}; next try in {pause_s:g} s", is_warning=True)
+    reason = NODE_LOST if isinstance(error, NodeLost) else error.code
     over = replace(
-        attempt, state=AttemptState.ENDED, reason=error.code, message=str(error), finished_at_ms=now_ms
+        attempt, state=AttemptState.ENDED, reason=reason, message=str(error), finished_at_ms=now_ms
     )
-    return Record(over, "FailedToStart", str(error), is_warning=True)
+    return Record(over, NODE_LOST if reason == NODE_LOST else "FailedToStart", str(error), is_warning=True)

@@ -13,25 +13,27 @@ from ...runtime.model import ContainerSpec, ContainerState, Handle, Observed, Re
 from ...scheduler.model import Unplaced
 from ..crashpoints import CrashPoint
 from ..domain.registries import NO_LOGIN
-from ..domain.workload import Attempt, Workload
+from ..domain.workload import Attempt, AttemptState, Workload
 from ..errors import StoreUnavailable
 from ..routing import Route
 from ..store.host_ports import release as release_host_ports
 from ..store.ingresses import ingresses_of
 from ..store.log_files import Key
-from ..store.writes import add_event, load_attempt, load_workload, save_attempt, save_workload
+from ..store.writes import add_event, load_workload, save_attempt, save_workload
 from .autoscale import Autoscaler
 from .drains import Drains
+from .gpus import tell_sharing
 from .host_ports import may_move
 from .ingress_routes import with_hosts
 from .launches import Machine, container_spec, failed_launch, group_of, moved_port
 from .log_pumps import LogPumps
-from .placing import Placing
+from .placing import Placing, Waiting
 from .probing import Probing
 from .replicas import Action, Archive, Change, Launch, Pause, Record, Remove, Resume, Stop, diff, unseen
 from .rooms import resume_rollouts
 from .routes import routes_of
 from .tasks import KeyedTasks
+from .told import as_told_since, is_to_start
 
 log = logging.getLogger(__name__)
 RETRY_S = 1.0
@@ -61,6 +63,7 @@ class ReconcileLoop:
         self._launches = asyncio.Semaphore(os.cpu_count() or 1)
         self._owned: list[asyncio.Task[None]] = []
         self._pulling: set[Key] = set()  # launches that wait for their image
+        self._started: set[Key] = set()  # what the driver has started; it may be seen to run later
         self._blind_passes = 0
         self._groups: set[str] | None = None  # networks that exist; None before the first look
         self._is_first = True
@@ -68,6 +71,7 @@ class ReconcileLoop:
         self._addresses: Mapping[Key, str] = {}  # of running containers, when last seen
         self.observed: Sequence[Observed] = ()  # as last listed
         self.passes, self.pass_s = 0, 0.0  # how many, and what they took together
+        self._rests = False  # between passes
         self._routes: Mapping[str, Route] = {}  # that the gateway was shown
         self._showing = asyncio.Lock()
         self._drains = Drains(machine)
@@ -77,9 +81,33 @@ class ReconcileLoop:
         self._woken.set()
 
     @property
+    def is_idle(self) -> bool:
+        """It waits for time to pass or for somebody to poke it, and nothing that it began is under way."""
+        return self._rests and not self._woken.is_set() and not self._tasks
+
+    @property
+    def routes(self) -> Mapping[str, Route]:
+        """By key, as the gateway was last shown them."""
+        return self._routes
+
+    @property
     def unplaced(self) -> Mapping[str, Unplaced]:
         """Why a workload waits, by its id."""
         return self._placing.unplaced
+
+    def waiting(self, workload_id: str) -> Unplaced | None:
+        """Why it waits, with the code of the reason; None where it does not, or was not looked at yet."""
+        return self.unplaced.get(workload_id)
+
+    @property
+    def last_plan(self) -> Waiting:
+        """All that the scheduler said when it was last asked."""
+        return self._placing.last
+
+    @property
+    def machine(self) -> Machine:
+        """What it acts on."""
+        return self._m
 
     def refusal(self, workload_id: str) -> Sequence[str]:
         """Why a workload waits; empty where it does not, or was not looked at yet."""
@@ -88,11 +116,15 @@ class ReconcileLoop:
 
     def start(self) -> None:
         self._owned = [asyncio.create_task(run()) for run in (self._run, self._listen, self._watch)]
+        if self._m.gpus is not None:
+            self._m.gpus.start()
 
     async def close(self) -> None:
         for task in self._owned:
             task.cancel()
         await asyncio.gather(*self._owned, return_exceptions=True)
+        if self._m.gpus is not None:
+            await self._m.gpus.close()
         await self._tasks.close()
         await self._pumps.close()
         await self._probing.close()
@@ -126,12 +158,14 @@ class ReconcileLoop:
             took_s = self._m.clock.spent_s() - began_s
             self.passes, self.pass_s = self.passes + 1, self.pass_s + took_s
             if took_s > LONG_PASS_S:  # thousands wait: the API shares this thread, and has the other half
-                await self._m.clock.sleep(min(took_s, LONGEST_REST_S))
+                await self._m.clock.rest(min(took_s, LONGEST_REST_S))
             timer = asyncio.create_task(self._m.clock.sleep(pause))
             woken = asyncio.create_task(self._woken.wait())
+            self._rests = True
             try:
                 await asyncio.wait({timer, woken}, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                self._rests = False
                 timer.cancel()
                 woken.cancel()
 
@@ -161,10 +195,20 @@ class ReconcileLoop:
         await self._record([a for a in actions if isinstance(a, Record | Change)])
         self._addresses = {(o.replica_id, o.attempt): o.address for o in observed if o.address}
         await self._show_routes()
+        coming = self._coming(attempts, observed)
         for action in actions:
-            self._begin(action)
+            if not isinstance(action, Launch) or action.attempt.key not in coming:
+                self._begin(action)
         self._drop_groups(attempts, observed)
         return min(scale_s, await self._placing.place())
+
+    def _coming(self, attempts: Sequence[Attempt], observed: Sequence[Observed]) -> set[Key]:
+        """Of what is there and does not run yet that which was started: to start it again changes nothing."""
+        if not self._started:
+            return set()
+        self._started &= {a.key for a in attempts if a.state is AttemptState.PLACED}
+        created = {(o.replica_id, o.attempt) for o in observed if o.state is ContainerState.CREATED}
+        return self._started & created
 
     async def _lose_sight(self, error: RuntimeUnavailable) -> None:
         """Unseen is not gone: nothing is decided without a list. One answer that came late is no outage."""
@@ -192,7 +236,7 @@ class ReconcileLoop:
         def save(session: Session) -> None:
             for record in records:
                 if isinstance(record, Record):
-                    save_attempt(session, _as_told_since(session, record.attempt))
+                    save_attempt(session, as_told_since(session, record.attempt))
                     said, workload_id = record, record.attempt.workload_id
                 elif load_workload(session, record.before.id) == record.before:
                     save_workload(session, record.advance.workload)
@@ -229,15 +273,17 @@ class ReconcileLoop:
         try:
             leased = await m.host_ports.lease(workload, m.clock.now_ms())
             spec = container_spec(m, workload, attempt, leased)
+            await tell_sharing(m.store, attempt, spec, m.clock.now_ms())
             await self._prepare(workload, attempt, spec)
             async with self._launches:
                 current = m.store.get_workload(workload.workspace, workload.id)
-                if current is None or not current.is_wanted:
+                if current is None or not current.is_wanted or not is_to_start(m.store, attempt):
                     return
                 if self._groups is not None and spec.group:
                     self._groups.add(group_of(workload))
                 await m.crash.reach(CrashPoint.LAUNCH)
                 await m.driver.start(spec)
+                self._started.add(attempt.key)
                 await m.crash.reach(CrashPoint.LAUNCHED)
         except RuntimeUnavailable as error:
             self.reasons = [str(error)]
@@ -319,7 +365,9 @@ class ReconcileLoop:
     async def _stop(self, attempt: Attempt, handle: Handle) -> None:
         await self._drains.wait(attempt)
         await self._m.crash.reach(CrashPoint.STOP)
-        await self._m.driver.stop(handle, grace_s=STOP_GRACE_S)
+        (found,) = self._m.store.reads.by_ids([attempt.workload_id])
+        asked = found.workload.spec.grace_s
+        await self._m.driver.stop(handle, grace_s=STOP_GRACE_S if asked is None else asked)
         await self._m.crash.reach(CrashPoint.STOPPED)
 
     async def _remove(self, handle: Handle, attempt: Attempt | None) -> None:
@@ -367,17 +415,6 @@ class ReconcileLoop:
         await self._m.crash.reach(CrashPoint.GROUP_REMOVED)
         if self._groups is not None:
             self._groups.discard(group)
-
-
-def _as_told_since(session: Session, attempt: Attempt) -> Attempt:
-    """What probes and people say of a live attempt is theirs to write, also since it was loaded."""
-    current = load_attempt(session, attempt.key) if attempt.is_live else None
-    if current is None:
-        return attempt
-    return replace(
-        attempt, readiness=current.readiness, liveness=current.liveness, is_approved=current.is_approved,
-        ready_at_ms=current.ready_at_ms or attempt.ready_at_ms,
-    )  # fmt: skip
 
 
 def _add_unusable(session: Session, workload_id: str, messages: Sequence[str], now_ms: int) -> None:

@@ -1,31 +1,47 @@
-"""Finds a place for each replica that is needed, and commits its attempt."""
+"""Finds a place for each replica that is needed, and commits its attempt; has others make room."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlmodel import Session
 
-from ...scheduler.model import Placement, Unplaced
+from ...scheduler.model import Placement, Plan, Snapshot, Unplaced
 from ...scheduler.plan import plan
-from .. import snapshot
 from ..crashpoints import CrashPoint
-from ..domain.lifecycle import needed, next_try_ms
-from ..domain.reservations import reserved_nodes
+from ..domain.lifecycle import needed
+from ..domain.reservations import Reservation, reserved_nodes
 from ..domain.rollouts import as_started, goal, replica_id
 from ..domain.workload import Attempt, Workload
-from ..snapshot import Ask
+from ..errors import Conflict
+from ..snapshot import Ask, Facts, Keeper, Room, Work
+from ..snapshot.asks import workload_of
 from ..store.reservations import list_reservations
-from ..store.writes import add_event, load_attempts, load_workload, save_attempt
+from ..store.writes import add_event, insert_attempt, load_attempts, load_workload
+from .evictions import by_asker, commit, held_back, is_told, quarantine, serves_askers, sparing, without
 from .launches import Machine
 from .replicas import Launch
 from .rooms import end_first, surge_refusal
+from .rules import RuleKeeper
 
+log = logging.getLogger(__name__)
 IDLE_S = 30.0
+TOLD_AGAIN_MS = 60_000  # a reason whose numbers only differ is no new event within this time
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What the scheduler last said: the snapshot that it was asked with, its plan, and by which facts."""
+
+    snapshot: Snapshot
+    plan: Plan
+    works: Mapping[str, Work]
 
 
 class Placing:
     """
-    `unplaced` holds why a workload waits, by its id.
+    `unplaced` holds why a workload waits, by its id; `last` all that the scheduler said.
 
     Args:
         begin: called with each launch once its attempt is committed.
@@ -33,57 +49,110 @@ class Placing:
 
     def __init__(self, machine: Machine, begin: Callable[[Launch], None], poke: Callable[[], None]) -> None:
         self._m, self._begin, self._poke = machine, begin, poke
+        self._keeper = Keeper(machine.store.reads.attempts, self._barred)
+        self._rules = RuleKeeper(machine.store, machine.gpu_percent)
+        self._told: dict[str, tuple[Unplaced, int]] = {}
         self.unplaced: Mapping[str, Unplaced] = {}
+        self.last = Waiting(Snapshot((), {}, {}), Plan({}, {}), {})
 
     async def place(self) -> float:
         """Seconds until time alone may change something."""
         m = self._m
         now = m.clock.now_ms()
-        found = [f.workload for f in m.store.reads.active(now)]
-        by_id = m.store.reads.attempts([w.id for w in found])
-        asks, barred = self._asks(found, by_id, now)
-        if asks:
-            await m.crash.reach(CrashPoint.PENDING)
         reservations = m.store.read(list_reservations)
-        room = snapshot.Room(m.nodes, m.store.reads.live_attempts(), reserved_nodes(reservations, now))
-        answer = plan(snapshot.build(room.nodes, room.live, asks, room.reserved))
-        placed = [(ask, p) for ask in asks if (p := answer.placed.get(ask.id)) is not None]
+        snapshot = self._keeper.look(m.store.reads.active(now), self._facts(reservations, now), now)
+        works = self._keeper.works
+        if snapshot.pending:
+            await m.crash.reach(CrashPoint.PENDING)
+        if not is_told(self._keeper.claims):
+            claims = self._keeper.claims
+            await m.store.write(lambda s: quarantine(s, claims, now))
+            self._poke()
+        if snapshot is not self.last.snapshot or self.last.plan.placed or self.last.plan.evicted:
+            answer = self._plan(snapshot)
+            await self._follow(answer, works, now)
+            self.last = Waiting(snapshot, answer, works)
+        has_ruled, rules_s = await self._rules.step(works.values(), self._keeper.facts.org, now)
+        if has_ruled:
+            self._poke()
+        times = [t for r in reservations for t in (r.starts_at_ms, r.ends_at_ms) if t > now]
+        times += [at for at in (self._keeper.next_ms(), m.store.reads.next_expiry_ms(now)) if at is not None]
+        now = m.clock.now_ms()  # time went on while this pass was written down
+        return max(0.0, min([IDLE_S, rules_s, *((t - now) / 1000 for t in times)]))
+
+    def _facts(self, reservations: Sequence[Reservation], now: int) -> Facts:
+        m = self._m
+        held = reserved_nodes(reservations, now)
+        return Facts(m.nodes_now(), m.org(), held, dict(m.unhealthy()), m.down_nodes())
+
+    def _barred(self, workload: Workload, attempts: Sequence[Attempt]) -> str:
+        return surge_refusal(workload, attempts, self._m.driver.kind)
+
+    def _plan(self, snapshot: Snapshot) -> Plan:
+        """What was evicted is looked at last, while somebody that it made room for waits as well."""
+        works = self._keeper.works
+        held = held_back(works)
+        if not held:
+            return plan(snapshot)
+        first = plan(without(snapshot, held))
+        if not serves_askers(first, held):
+            return plan(snapshot)
+        queues = {works[workload_of(ask)].workload.workspace for ask in held}
+        waits = {ask: Unplaced((f"it made room for {by}, which comes first",)) for ask, by in held.items()}
+        return Plan(
+            first.placed, {**first.unplaced, **waits}, tuple(sparing(first.evicted, queues, works)),
+            first.shares, first.order, first.promised,
+        )  # fmt: skip
+
+    async def _follow(self, answer: Plan, works: Mapping[str, Work], now: int) -> None:
+        asks = {ask.id: ask for w in works.values() for ask, _ in w.asks}
+        placed = [(asks[i], p) for i, p in answer.placed.items()]
         await asyncio.gather(*(self._commit(ask, p, now) for ask, p in placed))  # in one commit
-        refused = {a.workload.id: answer.unplaced[a.id] for a in asks if a.id in answer.unplaced}
-        for workload in [w for w in found if w.id in refused or w.id in barred]:
+        if answer.evicted:
+            await self._evict(answer, now)
+        refused: dict[str, Unplaced] = {}
+        for ask_id, why in answer.unplaced.items():
+            refused.setdefault(workload_of(ask_id), why)
+        barred = {w.workload.id: Unplaced((w.barred,)) for w in works.values() if w.barred}
+        room = Room(self._keeper.facts, list(works.values()))
+        rolling = [w for w in works.values() if w.workload.before]
+        for work in [w for w in rolling if w.workload.id in refused or w.workload.id in barred]:
+            workload = work.workload
             why = refused.get(workload.id) or barred[workload.id]
             there = None if workload.id in barred else room
-            if await end_first(m.store, workload, by_id[workload.id], why, there, now):
+            if await end_first(self._m.store, workload, work.attempts, why, there, now):
                 refused.pop(workload.id, None)
                 self._poke()
-        fresh = {k: v for k, v in refused.items() if self.unplaced.get(k) != v}
+        await self._tell(refused, now)
         self.unplaced = refused
-        if fresh:
-            await m.store.write(lambda s: _add_refusals(s, fresh, now))
-        times = [t for w in found if (t := next_try_ms(w, by_id[w.id], now)) is not None]
-        times += [a.next_try_ms for mine in by_id.values() for a in mine if a.is_live and a.next_try_ms > now]
-        if (expiry := m.store.reads.next_expiry_ms(now)) is not None:
-            times.append(expiry)
-        times += [t for r in reservations for t in (r.starts_at_ms, r.ends_at_ms) if t > now]
-        now = m.clock.now_ms()  # time went on while this pass was written down
-        return max(0.0, min([IDLE_S, *((t - now) / 1000 for t in times)]))
 
-    def _asks(
-        self, found: Sequence[Workload], by_id: Mapping[str, Sequence[Attempt]], now: int
-    ) -> tuple[list[Ask], dict[str, Unplaced]]:
-        """What is to be placed, and what cannot be while an old replica of it is there."""
-        asks: list[Ask] = []
-        barred: dict[str, Unplaced] = {}
-        for workload in found:
-            need = needed(workload, by_id[workload.id], now)
-            if need.indexes and (why := surge_refusal(workload, by_id[workload.id], self._m.driver.kind)):
-                barred[workload.id] = Unplaced((why,))
-                continue
-            groups = [need.indexes] if need.is_gang else [(i,) for i in need.indexes]
-            asks += [Ask(as_started(workload), indexes) for indexes in groups]
-        return asks, barred
+    async def _tell(self, refused: Mapping[str, Unplaced], now: int) -> None:
+        """An event for each that begins to wait, and for each whose reason has become another."""
+        for workload_id in self._told.keys() - refused.keys():
+            del self._told[workload_id]
+        fresh = {k: v for k, v in refused.items() if self._is_news(k, v, now)}
+        if fresh:
+            await self._m.store.write(lambda s: _add_refusals(s, fresh, now))
+            self._told |= {k: (v, now) for k, v in fresh.items()}
+
+    def _is_news(self, workload_id: str, why: Unplaced, now: int) -> bool:
+        before, told_at = self._told.get(workload_id, (None, 0))
+        if before is None or before.code is not why.code:
+            return True
+        return before != why and now - told_at >= TOLD_AGAIN_MS
+
+    async def _evict(self, answer: Plan, now: int) -> None:
+        groups = by_asker(answer.evicted)
+        done = await asyncio.gather(
+            *(self._m.store.write(lambda s, group=group: commit(s, group, now)) for group in groups)
+        )
+        if any(done):
+            await self._m.crash.reach(CrashPoint.EVICTED)
+        self._poke()
 
     async def _commit(self, ask: Ask, placements: Sequence[Placement], now: int) -> None:
+        devices = {n.id: {g.uuid for g in n.gpus} for n in self._keeper.facts.nodes}
+
         def insert(session: Session) -> list[Launch]:
             launches: list[Launch] = []
             current = load_workload(session, ask.workload.id)
@@ -100,22 +169,32 @@ class Placing:
                     workload_id=current.id, index=index, node=placement.node,
                     cpu_cores=started.spec.cpu_cores, memory_mib=started.spec.memory_mib,
                     generation=current.generation, gpu_uuids=placement.gpu_uuids, placed_at_ms=now,
+                    gpu_portion=placement.gpu_portion,
                     shape=started.spec.shape, revision=goal(current) if current.spec.serving else 0,
                 )  # fmt: skip
-                save_attempt(session, attempt)
-                message = f"{attempt.replica_id} goes to {placement.node}"
+                insert_attempt(session, attempt, devices)
+                message = f"{attempt.replica_id} goes to {placement.node}{_portion(placement)}"
                 add_event(session, current.id, now, "Scheduled", message)
                 launches.append(Launch(started, attempt))
             return launches
 
-        launches = await self._m.store.write(insert)
+        try:
+            launches = await self._m.store.write(insert)
+        except Conflict as error:  # nothing of it was written; the next pass sees what there is
+            log.warning("%s was not placed: %s", ask.id, error)
+            launches = []
         await self._m.crash.reach(CrashPoint.PLACED)
         for launch in launches:
             self._begin(launch)  # no look at the machine first: of a new attempt there is nothing to be seen
         self._poke()
 
 
+def _portion(placement: Placement) -> str:
+    count = len(placement.gpu_uuids)
+    return f" with {placement.gpu_portion:g} of {count} GPU(s)" if count and placement.gpu_portion < 1 else ""
+
+
 def _add_refusals(session: Session, refusals: Mapping[str, Unplaced], now_ms: int) -> None:
     for workload_id, refusal in refusals.items():
         message = "; ".join(refusal.reasons)
-        add_event(session, workload_id, now_ms, "Unschedulable", message, type_="Warning")
+        add_event(session, workload_id, now_ms, refusal.code.value, message, type_="Warning")

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ...runtime.health import FAULTS as GPU_FAULTS
 from ...runtime.model import ContainerState, Observed
 from ..domain.endpoints import UNHEALTHY, is_asleep, is_ready
 from ..domain.lifecycle import advance, expires_at_ms, unwanted
 from ..domain.rollouts import as_started
-from ..domain.runs import Advance
+from ..domain.runs import EVICTED, NODE_LOST, Advance
 from ..domain.workload import Attempt, AttemptState, Workload
 
 
@@ -98,13 +99,16 @@ def diff(
     actions: list[Action] = []
     for workload in workloads.values():
         actions.extend(_of_workload(workload, mine[workload.id], seen, now_ms))
-    return actions + [Remove(o, None, "belongs to no attempt") for o in seen.values()]
+    unknown = [o for o in seen.values() if o.state is not ContainerState.LOST]  # else: when its node is back
+    return actions + [Remove(o, None, "belongs to no attempt") for o in unknown]
 
 
 def _of_workload(
     workload: Workload, attempts: Sequence[Attempt], seen: dict[tuple[str, int], Observed], now_ms: int
 ) -> list[Action]:
     """Takes the containers that are its own out of `seen`."""
+    if not attempts and _only_waits(workload):
+        return []  # thousands may
     actions: list[Action] = []
     is_busy = False
     whys = unwanted(workload, attempts)
@@ -112,8 +116,12 @@ def _of_workload(
         # What has just ended keeps nothing up, so nothing else may go in its favour.
         rest = unwanted(workload, [a for a in attempts if a.key not in gone])
         whys = {key: why for key, why in whys.items() if key in gone} | rest
+    # Marked by who looks after the GPUs; what it runs cannot go on.
+    whys |= {a.key: a.message for a in attempts if a.is_live and a.reason in GPU_FAULTS}
     for attempt in attempts:
         container = seen.pop(attempt.key, None)
+        if container is not None and container.state is ContainerState.LOST and not attempt.is_live:
+            continue  # nothing can be done about it until its node is back
         is_busy |= container is not None or attempt.is_live
         if attempt.is_live:
             actions.extend(_live(workload, attempt, container, whys.get(attempt.key, ""), now_ms))
@@ -130,11 +138,17 @@ def _of_workload(
     return actions
 
 
+def _only_waits(workload: Workload) -> bool:
+    """Where it has no attempt: nothing but a place is to be found for it."""
+    is_job = workload.spec.serving is None
+    return is_job and workload.is_wanted and workload.is_due and workload.retry_at_ms is None
+
+
 def _is_gone(attempt: Attempt, seen: Mapping[tuple[str, int], Observed]) -> bool:
     """It ran, and does no more; the store does not know yet."""
     container = seen.get(attempt.key)
     ran = attempt.state is AttemptState.RUNNING
-    return ran and (container is None or container.state is ContainerState.EXITED)
+    return ran and (container is None or container.state in (ContainerState.EXITED, ContainerState.LOST))
 
 
 def _live(
@@ -142,11 +156,13 @@ def _live(
 ) -> list[Action]:
     if seen is not None and seen.state is ContainerState.EXITED:
         return [_ended(attempt, seen, unwanted, now_ms)]
+    if seen is not None and seen.state is ContainerState.LOST:
+        return [_lost(attempt, unwanted, now_ms)]
     if unwanted:
         if seen is None or seen.state is ContainerState.CREATED:
             over = replace(
-                attempt, state=AttemptState.ENDED, reason="Stopped", message=f"{unwanted}, before it ran",
-                finished_at_ms=now_ms,
+                attempt, state=AttemptState.ENDED, reason=_told_to(attempt), finished_at_ms=now_ms,
+                message=f"{unwanted}, before it ran",
             )  # fmt: skip
             return [Record(over, "Stopped", over.message)]
         if workload.spec.serving is not None and attempt.draining_at_ms is None:
@@ -202,11 +218,32 @@ def unseen(attempts: Iterable[Attempt], why: str) -> list[Record]:
     ]
 
 
+def _lost(attempt: Attempt, unwanted: str, now_ms: int) -> Record:
+    """It may run on behind a cut cable: whatever takes its place has a higher fencing number."""
+    reason = _told_to(attempt) if unwanted else NODE_LOST
+    message = f"its node {attempt.node} is down" + (f"; {unwanted}" if unwanted else "")
+    over = replace(
+        attempt, state=AttemptState.ENDED, reason=reason, message=message, finished_at_ms=now_ms,
+        is_unseen=False,
+    )  # fmt: skip
+    return Record(over, reason, message, is_warning=True)
+
+
+def _told_to(attempt: Attempt) -> str:
+    """The reason of an end that Homeport brings about; a GPU's fault is a failure of what had begun on it."""
+    if attempt.reason in GPU_FAULTS and attempt.state is AttemptState.RUNNING:
+        return attempt.reason
+    return "Stopped" if attempt.evicting_at_ms is None else EVICTED
+
+
 def _ended(attempt: Attempt, seen: Observed, unwanted: str, now_ms: int) -> Record:
     code = seen.exit_code
+    evicting, finished = attempt.evicting_at_ms, seen.finished_at_ms
+    if evicting is not None and finished is not None and finished < evicting:
+        unwanted = ""  # it had come to its own end before
     if unwanted:
         # A crash to whoever counts them: it did not end because somebody wanted fewer.
-        reason = "Unhealthy" if unwanted == UNHEALTHY else "Stopped"
+        reason = "Unhealthy" if unwanted == UNHEALTHY else _told_to(attempt)
         message = f"ended with exit code {code}: {unwanted}"
     elif seen.oom_killed:
         reason, message = "OOMKilled", f"went over its memory limit of {attempt.memory_mib} MiB"
@@ -218,9 +255,12 @@ def _ended(attempt: Attempt, seen: Observed, unwanted: str, now_ms: int) -> Reco
         reason, message = "Error", f"ended with exit code {code}"
     if seen.error:
         message += f": {seen.error}"
+    if reason in GPU_FAULTS and code == 0:
+        code = None  # it was told to end, and has not done its work by that
     over = replace(
         attempt, state=AttemptState.ENDED, exit_code=code, reason=reason, message=message, is_unseen=False,
         started_at_ms=seen.started_at_ms or attempt.started_at_ms,
         finished_at_ms=seen.finished_at_ms or now_ms,
     )  # fmt: skip
-    return Record(over, reason, message, is_warning=reason in ("Error", "OOMKilled", "Unhealthy"))
+    told = "Stopped" if reason == EVICTED else reason  # that it is evicted was told when it was decided
+    return Record(over, told, message, is_warning=reason in {"Error", "OOMKilled", "Unhealthy", *GPU_FAULTS})

@@ -20,8 +20,6 @@ from ..domain.workload import Attempt, Phase, Workload
 from .documents import attempt_from, workload_from
 from .tables import AttemptRow, TokenRow, WorkloadRow
 
-MOST_ACTIVE = 10_000  # some KB each
-
 
 @dataclass(frozen=True)
 class Found:
@@ -89,8 +87,30 @@ def _page_sql(by_archived: bool, by_phase: bool, by_name: bool) -> str:
 
 
 GET = prepared(_found().where(col(_w.id) == bindparam("id"), col(_w.workspace) == bindparam("ws")))
-UNSETTLED = prepared(_found().where(col(_w.is_settled) == literal_column("0")).order_by(col(_w.seq)))
-EXPIRED = prepared(_found().where(col(_w.expires_at_ms) <= bindparam("now")).order_by(col(_w.seq)))
+_keys = select(col(_w.id), col(_w.revision)).order_by(col(_w.seq))
+UNSETTLED = prepared(_keys.where(col(_w.is_settled) == literal_column("0")))
+EXPIRED = prepared(_keys.where(col(_w.expires_at_ms) <= bindparam("now")))
+IDS_AFTER = prepared(
+    select(col(_w.seq), col(_w.id)).where(col(_w.seq) > bindparam("seq")).order_by(col(_w.seq))
+)
+LAST_SEQ = prepared(select(func.max(col(_w.seq))))
+BY_SEQ = prepared(_found().where(col(_w.seq) == bindparam("seq")))
+
+
+@cache
+def _everywhere_sql(by_name: bool, by_workspace: bool, by_phase: bool) -> str:
+    """A statement for each combination of filters, as `_page_sql`."""
+    query = _found().where(col(_w.is_archived) == bindparam("archived"), col(_w.seq) > bindparam("after"))
+    if by_name:
+        query = query.where(col(_w.name) == bindparam("name"))
+    if by_workspace:
+        query = query.where(col(_w.workspace) == bindparam("ws"))
+    if by_phase:
+        query = query.where(col(_w.phase).in_(_one_of("phases")))
+    return prepared(query.order_by(col(_w.seq))) + " LIMIT :size OFFSET :offset"
+
+
+ALL_OF = prepared(select(func.count()).where(col(_w.is_archived) == bindparam("archived")))
 BY_IDS = prepared(_found().where(col(_w.id).in_(_one_of("ids"))))
 NEXT_EXPIRY = prepared(
     select(func.min(col(_w.expires_at_ms))).where(col(_w.expires_at_ms) > bindparam("now"))
@@ -117,6 +137,7 @@ class Reads:
         self._db, self._commits = connection, commits
         self._tokens: tuple[int, list[Token]] = (-1, [])
         self._active: dict[str, Found] = {}
+        self._asked: tuple[int, list[tuple[str, int]]] = (-1, [])  # at which commit, and what had expired
 
     def get(self, workspace: str, workload_id: str) -> Found | None:
         rows = self._found(GET, id=workload_id, ws=workspace)
@@ -143,12 +164,51 @@ class Reads:
 
     def active(self, now_ms: int) -> list[Found]:
         """Over all workspaces what the reconcile loop looks after: oldest first, then the expired."""
+        commits = self._commits()
+        expired = self._db.execute(EXPIRED, {"now": now_ms}).fetchall()
+        if self._asked == (commits, expired):
+            return list(self._active.values())
+        keys = self._db.execute(UNSETTLED).fetchall() + expired
+        # Asked for over and over while thousands wait: what has not changed is not read anew.
         known = self._active
-        found = self._found(UNSETTLED) + self._found(EXPIRED, now=now_ms)
-        # Asked for over and over while thousands wait: what has not changed is not decoded anew.
-        found = [k if (k := known.get(f.id)) and k.revision == f.revision else f for f in found]
-        self._active = {f.id: f for f in found} if len(found) <= MOST_ACTIVE else {}
-        return found
+        stale = [id_ for id_, revision in keys if id_ not in known or known[id_].revision != revision]
+        fresh = {f.id: f for f in self.by_ids(stale)} if stale else {}
+        self._active = {i: one for i, _ in keys if (one := fresh.get(i) or known.get(i)) is not None}
+        self._asked = (commits, expired)
+        return list(self._active.values())
+
+    def everywhere(
+        self,
+        *,
+        archived: bool,
+        after: int,
+        size: int,
+        offset: int = 0,
+        name: str | None = None,
+        workspace: str | None = None,
+        phases: Sequence[Phase] | None = None,
+    ) -> list[Found]:
+        """Of all workspaces and kinds, oldest first, those after the row `after` but for `offset` of them."""
+        sql = _everywhere_sql(name is not None, workspace is not None, phases is not None)
+        return self._found(
+            sql, archived=archived, after=after, size=size, offset=offset, name=name, ws=workspace,
+            phases=json.dumps([p.value for p in phases or ()]),
+        )  # fmt: skip
+
+    def count_everywhere(self, *, archived: bool) -> int:
+        return self._db.execute(ALL_OF, {"archived": archived}).fetchone()[0]
+
+    def by_seq(self, seq: int) -> Found | None:
+        rows = self._found(BY_SEQ, seq=seq)
+        return rows[0] if rows else None
+
+    def last_seq(self) -> int:
+        """Of the newest row, 0 where there is none."""
+        return self._db.execute(LAST_SEQ).fetchone()[0] or 0
+
+    def ids_after(self, seq: int) -> list[tuple[int, str]]:
+        """Rows and ids of all workloads that came later."""
+        return self._db.execute(IDS_AFTER, {"seq": seq}).fetchall()
 
     def by_ids(self, ids: Sequence[str]) -> list[Found]:
         return self._found(BY_IDS, ids=json.dumps(list(ids)))

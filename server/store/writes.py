@@ -6,17 +6,18 @@ own connection, within its transaction: the ORM would take ten times as long.
 """
 
 import sqlite3
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import bindparam, literal_column, update
 from sqlalchemy.dialects.sqlite import insert
-from sqlmodel import Session, col, delete, func, select
+from sqlmodel import Session, col, func, select
 
 from ..domain.lifecycle import expires_at_ms, phase_of
 from ..domain.workload import TERMINAL, Attempt, Workload
-from ..errors import Conflict
 from .documents import attempt_from, to_doc, workload_from
+from .leases import check_devices, free_leases, restore_leases, take_leases
 from .reads import prepared
-from .tables import AttemptRow, EventRow, LeaseRow, WorkloadRow
+from .tables import AttemptRow, EventRow, WorkloadRow
 
 _w, _a, _e = WorkloadRow, AttemptRow, EventRow
 ONE = literal_column("1")
@@ -109,32 +110,45 @@ def save_attempt(session: Session, attempt: Attempt) -> None:
     """
     Insert or replace; leases follow the attempt: taken while it lives, freed when it ends.
     What has ended stays so, whatever somebody who did not know yet has to say.
+
+    Raises:
+        Conflict: a GPU of a new attempt has not that much left.
     """
     row = session.get(AttemptRow, attempt.key)
     if row is not None and attempt.is_live and not row.is_live:
         return
-    is_new = row is None
+    was_live = row is not None and row.is_live
     row = row or AttemptRow(
         replica_id=attempt.replica_id, number=attempt.number, workload_id=attempt.workload_id,
         is_live=True, doc="",
     )  # fmt: skip
     row.is_live, row.doc = attempt.is_live, to_doc(attempt)
     session.add(row)
-    if is_new:
-        for uuid in attempt.gpu_uuids:
-            if session.get(LeaseRow, uuid) is not None:
-                raise Conflict(f"GPU {uuid} is already taken")
-            session.add(LeaseRow(gpu_uuid=uuid, replica_id=attempt.replica_id, number=attempt.number))
-    elif not attempt.is_live:
-        session.exec(
-            delete(LeaseRow).where(
-                col(LeaseRow.replica_id) == attempt.replica_id, col(LeaseRow.number) == attempt.number
-            )
-        )
+    if attempt.gpu_uuids and attempt.is_live != was_live:
+        (take_leases if attempt.is_live else free_leases)(_database(session), attempt)
     session.flush()
     workload = load_workload(session, attempt.workload_id)
     if workload is not None:
         save_workload(session, workload)
+
+
+def insert_attempt(session: Session, attempt: Attempt, devices: Mapping[str, Collection[str]]) -> None:
+    """
+    A new one that was just placed.
+
+    Args:
+        devices: UUIDs of the GPUs that each node has now.
+
+    Raises:
+        Conflict: its node has not that GPU, or not that much left of it.
+    """
+    check_devices(attempt, devices)
+    save_attempt(session, attempt)
+
+
+def keep_leases(session: Session, attempt: Attempt) -> None:
+    """A live attempt gets back those of its leases that were lost, where nobody else has them."""
+    restore_leases(_database(session), attempt)
 
 
 def add_event(

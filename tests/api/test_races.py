@@ -168,6 +168,6 @@ def test_pod_waits_for_the_end_of_what_has_its_host_ports(
             await api.at.until("a pass", lambda before=before: api.at.home.loop.passes > before)
             assert [a.key for a in live()] == [old.key]
         may_end.set()
-        await api.at.until("the new one", lambda: live() and live()[0].key != old.key)
+        await api.at.until("the new one", lambda: (now := live()) and now[0].key != old.key)
 
     play(scenario, Rule(run_for_s=None))

@@ -8,6 +8,7 @@ import pytest
 from homeport.server.crashpoints import CrashPoint
 from tests.fault.conftest import MakeHome
 from tests.fault.story import Story
+from tests.fault.test_eviction_sweep import STEPS
 from tests.sdk import Sdk
 
 pytestmark = pytest.mark.root_on_process
@@ -72,5 +73,5 @@ def test_job_leaves_nothing_when_it_is_deleted_while_it_runs_and_the_server_dies
 
 
 def test_every_crash_point_is_swept() -> None:
-    assert set(DEATHS) == set(CrashPoint)
+    assert set(DEATHS) | set(STEPS) == set(CrashPoint)
     assert all(any(deaths) for deaths in DEATHS.values())

@@ -1,11 +1,10 @@
-"""What runs: the list, why something is where it is, logs, approval."""
+"""What runs: the list, logs, approval."""
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel
 
 from ....domain.lifecycle import latest_attempts
-from ....domain.workload import TERMINAL, Phase
 from ....errors import Invalid, NotFound
 from ....services import attempt_logs, endpoints, workloads
 from .deps import Bearer, Context
@@ -31,19 +30,6 @@ async def list_workloads(ctx: Context, who: Bearer) -> Response:
             for f in found
         ]
     )
-
-
-@router.get("/why/{workload_id}")
-async def explain(workload_id: str, ctx: Context, who: Bearer) -> Response:
-    """Why a workload is where it is: the scheduler's reasons while it is queued, else its last event."""
-    found = workloads.find_workload(ctx.services, who, workload_id)
-    refusal = ctx.loop.unplaced.get(found.workload.id)
-    is_queued = found.phase in (Phase.QUEUED, Phase.RESTARTING)
-    events = ctx.services.store.events_of(found.workload.id)
-    reasons = list(refusal.reasons) if refusal and is_queued else [e.message for e in events[-1:]]
-    if found.phase not in TERMINAL:
-        reasons = [*ctx.loop.reasons, *reasons]
-    return JSONResponse({"id": found.workload.id, "phase": found.phase.value, "reasons": reasons})
 
 
 @router.get("/logs/{name}")

@@ -1,0 +1,98 @@
+"""Commands about what waits: queue, why."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .client import NAME, ask, data_dir_of, data_dir_option
+
+json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+
+
+@click.command()
+@data_dir_option
+@json_option
+@click.option("--most", type=click.IntRange(0, 10_000), default=50, show_default=True, help="Of what waits.")
+def queue(data_dir: Path | None, as_json: bool, most: int) -> None:
+    """What waits, in order and why, and what each project has of the machine."""
+    answer = ask(data_dir_of(data_dir), f"queue?most={most}")
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    _show_shares(answer["shares"])
+    click.echo()
+    if not answer["count"]:
+        click.echo("nothing waits")
+    for line in answer["waiting"]:
+        _show_line(line)
+    if (more := answer["count"] - len(answer["waiting"])) > 0:
+        click.echo(f"and {more} more; see --most")
+
+
+def _show_shares(shares: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("GPUS OF", "POOL"):
+        table.add_column(column, overflow="fold")
+    for column in ("QUOTA", "LIMIT", "FAIR SHARE", "HAS", "NON-PREEMPTIBLE", "ASKS FOR"):
+        table.add_column(column, justify="right", overflow="fold")
+    for share in shares:
+        each = ("fair", "allocated", "allocated_non_preemptible", "requested")
+        bounds = (_number(share["deserved"]["gpus"], "all"), _number(share["limit"]["gpus"], "none"))
+        unit = share["queue"] if share["kind"] == "project" else f"{share['queue']} (department)"
+        names = (Text(unit), Text(share["pool"]))  # a name in brackets is no markup
+        table.add_row(*names, *bounds, *(_number(share[name]["gpus"]) for name in each))
+    Console().print(table)
+
+
+def _number(value: float | None, unbounded: str = "all") -> str:
+    return unbounded if value is None else f"{value:g}"
+
+
+def _show_line(line: dict[str, Any]) -> None:
+    name = line["workload"] or "a workload"
+    click.echo(
+        f"{line['position']:4} {name} of {line['project']}, priority {line['priority']}: {line['wants']}"
+    )
+    for reason in line["reasons"]:
+        click.echo(f"       {line['code']}: {reason}")
+    if line["ending"]:
+        click.echo(f"       makes room for it: {_names(line['ending'])}")
+    elif line["would_have_to_end"]:
+        click.echo(f"       would have to end: {_names(line['would_have_to_end'])}")
+
+
+def _names(endings: list[dict[str, Any]]) -> str:
+    return ", ".join(e["workload"] or f"a workload of {e['project']}" for e in endings)
+
+
+@click.command()
+@data_dir_option
+@json_option
+@click.argument("name", type=NAME)
+def why(data_dir: Path | None, as_json: bool, name: str) -> None:
+    """Why a workload is where it is: what each node and each queue says to it."""
+    from urllib.parse import quote
+
+    answer = ask(data_dir_of(data_dir), f"why/{quote(name, safe='')}")
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    click.echo(f"{answer['id']} is {answer['phase']}")
+    for reason in answer["reasons"]:
+        click.echo(f"  {reason}")
+    if "line" not in answer:
+        return
+    line = answer["line"]
+    click.echo(f"it is number {line['position']} in line ({answer['code']})")
+    if line["ending"]:
+        click.echo(f"  makes room for it: {_names(line['ending'])}")
+    elif line["would_have_to_end"]:
+        click.echo(f"  it would fit if this had ended: {_names(line['would_have_to_end'])}")
+    for text in answer["explanation"]["text"]:
+        click.echo(f"  {text}")

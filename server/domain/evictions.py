@@ -1,0 +1,57 @@
+"""What becomes of replicas that are to make room, and of devices that two replicas believe to have."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from .workload import Attempt, Workload
+
+FOR = " for "
+DOUBLE_CLAIM = "double claim"
+EPSILON = 1e-6  # sums of portions such as 0.1 are not exact
+
+
+def evicting(workload: Workload, attempt: Attempt, how: str, by: str, now_ms: int) -> Attempt:
+    """
+    The attempt once it has been told to end. One that takes requests is drained first.
+
+    Args:
+        how: in one word or two. by: the id of the workload that takes its place, or "".
+    """
+    told = replace(attempt, evicting_at_ms=now_ms, evicted_by=f"{how}{FOR}{by}" if by else how)
+    if workload.spec.serving is None or attempt.draining_at_ms is not None:
+        return told
+    return replace(told, draining_at_ms=now_ms, draining_why=f"evicted: {told.evicted_by}")
+
+
+def evicted_for(attempt: Attempt) -> str:
+    """The id of the workload whose place it took, or ""."""
+    return attempt.evicted_by.partition(FOR)[2]
+
+
+@dataclass(frozen=True, slots=True)
+class DoubleClaim:
+    """`late` came when `others` had the device already, and more of it than leaves room for it."""
+
+    node: str
+    gpu_uuid: str
+    late: Attempt
+    others: tuple[Attempt, ...]
+
+
+def double_claims(live: Iterable[Attempt]) -> list[DoubleClaim]:
+    """Devices of which more than the whole is taken: whoever was placed first keeps it."""
+    holders: dict[tuple[str, str], list[Attempt]] = {}
+    for attempt in sorted(live, key=lambda a: (a.placed_at_ms, a.replica_id, a.number)):
+        for uuid in attempt.gpu_uuids:
+            holders.setdefault((attempt.node, uuid), []).append(attempt)
+    claims: list[DoubleClaim] = []
+    for (node, uuid), mine in sorted(holders.items()):
+        if sum(a.gpu_portion for a in mine) <= 1 + EPSILON:
+            continue
+        kept: list[Attempt] = []
+        for attempt in mine:
+            if sum(a.gpu_portion for a in kept) + attempt.gpu_portion <= 1 + EPSILON:
+                kept.append(attempt)
+            else:
+                claims.append(DoubleClaim(node, uuid, attempt, tuple(kept)))
+    return claims

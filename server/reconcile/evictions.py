@@ -1,0 +1,141 @@
+"""Commits that replicas are to make room; the loop then ends them like any other that is not wanted."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from sqlmodel import Session
+
+from ...scheduler.model import AskClass, Eviction, Plan, Snapshot
+from ..domain.evictions import DOUBLE_CLAIM, DoubleClaim, evicting
+from ..domain.lifecycle import needed
+from ..domain.workload import Attempt, Workload
+from ..snapshot.asks import workload_of
+from ..snapshot.work import Work, attempt_key
+from ..store.writes import (
+    add_event,
+    keep_leases,
+    load_attempt,
+    load_attempts,
+    load_workload,
+    save_attempt,
+)
+
+Victim = tuple[Workload, Attempt, Eviction]
+
+
+def by_asker(evictions: Sequence[Eviction]) -> list[list[Eviction]]:
+    """Those that have to end for one and the same ask, together; what ends for nobody, by workload."""
+    groups: dict[str, list[Eviction]] = {}
+    for eviction in evictions:
+        groups.setdefault(eviction.by or f"{eviction.workload}/", []).append(eviction)
+    return list(groups.values())
+
+
+def commit(session: Session, group: Sequence[Eviction], now_ms: int) -> bool:
+    """
+    All of a group or none: the plan was made for what there was when it was made.
+
+    Returns:
+        Whether they have been told to end. Not so where the ask, or one of them, is gone or has
+        changed meanwhile; the next pass plans anew.
+    """
+    asker = _asker(session, group[0].by, now_ms)
+    if group[0].by and asker is None:
+        return False
+    victims: list[Victim] = []
+    for eviction in group:
+        attempt = load_attempt(session, attempt_key(eviction.id))
+        workload = load_workload(session, eviction.workload)
+        if attempt is None or workload is None or not attempt.is_live or attempt.evicting_at_ms is not None:
+            return False
+        victims.append((workload, attempt, eviction))
+    for workload, attempt, eviction in victims:
+        by = asker.id if asker else ""
+        save_attempt(session, evicting(workload, attempt, eviction.how.value, by, now_ms))
+        message = f"{attempt.replica_id} is {eviction.message}"
+        add_event(session, workload.id, now_ms, "Evicted", message, type_="Warning")
+    if asker is not None:
+        names = ", ".join(sorted({workload.id for workload, _, _ in victims}))
+        message = f"{names} {'ends' if ',' not in names else 'end'} to make room for it: {group[0].how.value}"
+        add_event(session, asker.id, now_ms, "MakingRoom", message)
+    return True
+
+
+def _asker(session: Session, ask_id: str, now_ms: int) -> Workload | None:
+    """The workload of the ask, where it still waits for that replica."""
+    workload = load_workload(session, workload_of(ask_id)) if ask_id else None
+    if workload is None:
+        return None
+    index = int(ask_id.rpartition("/")[2])
+    return (
+        workload if index in needed(workload, load_attempts(session, workload.id), now_ms).indexes else None
+    )
+
+
+def quarantine(session: Session, claims: Sequence[DoubleClaim], now_ms: int) -> None:
+    """Whoever came later to a device that another has is ended; the one that stays has its leases."""
+    for claim in claims:
+        late = load_attempt(session, claim.late.key)
+        workload = load_workload(session, claim.late.workload_id)
+        if late is None or workload is None or not late.is_live or late.evicting_at_ms is not None:
+            continue
+        holders = ", ".join(other.replica_id for other in claim.others)
+        message = (
+            f"GPU {claim.gpu_uuid} of {claim.node} is claimed by {holders} and by {late.replica_id}, "
+            f"which was placed later and is ended; nobody else gets it meanwhile"
+        )
+        save_attempt(session, evicting(workload, late, DOUBLE_CLAIM, "", now_ms))
+        for other in claim.others:
+            keep_leases(session, other)
+        for workload_id in dict.fromkeys([workload.id, *(o.workload_id for o in claim.others)]):
+            add_event(session, workload_id, now_ms, "DoubleClaim", message, type_="Warning")
+
+
+def is_told(claims: Iterable[DoubleClaim]) -> bool:
+    """Nothing is left to be committed about them."""
+    return all(claim.late.evicting_at_ms is not None for claim in claims)
+
+
+def held_back(works: Mapping[str, Work]) -> dict[str, str]:
+    """
+    Ask ids of what was evicted and waits again, while the workload that it made room for waits
+    too, and the id of that one: it must not go back to the place that it had to leave.
+    """
+    waiting = {work.workload.id for work in works.values() if work.asks}
+    return {
+        ask.id: min(work.made_room_for & waiting)
+        for work in works.values()
+        if work.made_room_for & waiting
+        for ask, _ in work.asks
+    }
+
+
+def without(snapshot: Snapshot, asks: Iterable[str]) -> Snapshot:
+    """As if these did not wait."""
+    gone = set(asks)
+    left: dict[AskClass, tuple[str, ...]] = {
+        wanted: tuple(i for i in ids if i not in gone) for wanted, ids in snapshot.pending.items()
+    }
+    return replace(snapshot, pending={wanted: ids for wanted, ids in left.items() if ids})
+
+
+def serves_askers(plan: Plan, held: Mapping[str, str]) -> bool:
+    """Somebody that others made room for has a place in this plan, or has one promised."""
+    lucky = {workload_of(i) for i in (*plan.placed, *plan.promised)}
+    return bool(lucky & set(held.values()))
+
+
+def sparing(
+    evictions: Sequence[Eviction], queues: Iterable[str], works: Mapping[str, Work]
+) -> list[Eviction]:
+    """
+    Those groups that take nothing from these queues: a queue whose evicted work was left out of
+    the plan looks as if it asked for less than it does.
+    """
+    spared = set(queues)
+    return [
+        e
+        for group in by_asker(evictions)
+        if not any(works[e.workload].workload.workspace in spared for e in group)
+        for e in group
+    ]

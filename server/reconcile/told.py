@@ -1,0 +1,29 @@
+"""What others have written about a live attempt since it was loaded."""
+
+from dataclasses import replace
+
+from sqlmodel import Session
+
+from ..domain.workload import Attempt
+from ..store.store import Store
+from ..store.writes import load_attempt
+
+
+def is_to_start(store: Store, attempt: Attempt) -> bool:
+    """It lives, and nobody has told it to make room while it waited for its image."""
+    current = store.reads.attempt(*attempt.key)
+    return current is not None and current.is_live and current.evicting_at_ms is None
+
+
+def as_told_since(session: Session, attempt: Attempt) -> Attempt:
+    """What probes and people say of a live attempt is theirs to write, also since it was loaded."""
+    current = load_attempt(session, attempt.key) if attempt.is_live else None
+    if current is None:
+        return attempt
+    return replace(
+        attempt, readiness=current.readiness, liveness=current.liveness, is_approved=current.is_approved,
+        ready_at_ms=current.ready_at_ms or attempt.ready_at_ms,
+        evicting_at_ms=current.evicting_at_ms, evicted_by=current.evicted_by,
+        draining_at_ms=attempt.draining_at_ms or current.draining_at_ms,
+        draining_why=attempt.draining_why or current.draining_why,
+    )  # fmt: skip

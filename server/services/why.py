@@ -1,0 +1,189 @@
+"""Why something waits, and who is before it: what the scheduler last said, for people and programs."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ...scheduler.explain import Explanation, explain, wants
+from ...scheduler.model import AskClass, Running, Share, Snapshot, Unplaced
+from ...scheduler.state import State
+from ..domain.evictions import evicted_for
+from ..domain.workload import Workload
+from ..errors import NotFound
+from ..reconcile.placing import Waiting
+from ..snapshot.asks import workload_of
+from ..snapshot.work import Work
+from ..store.reads import Found
+from . import org
+from .access import Caller
+from .context import Services
+from .workloads import find_workload
+
+MOST_LISTED = 100
+MOST_TRIED = 20  # waiting asks for which it is worked out who would have to end
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """
+    A workload that ends, or would have to, so that another has its place.
+
+    Args:
+        workload: its id; None where the caller may not see it.
+    """
+
+    workload: str | None
+    project: str
+    is_preemptible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InLine:
+    """
+    One ask that waits.
+
+    Args:
+        position: in the order in which the scheduler looked, from 1.
+        workload: its id; None where the caller may not see it.
+        wants: what it asks for, in words.
+        ending: who has been told to make room for it, and has not ended yet.
+        would_have_to_end: with whose end it would have its place, whatever the rules say; None where
+            nobody's end would help, or it was not worked out.
+    """
+
+    position: int
+    workload: str | None
+    project: str
+    priority: int
+    members: int
+    wants: str
+    code: str
+    reasons: tuple[str, ...]
+    ending: tuple[Ending, ...]
+    would_have_to_end: tuple[Ending, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`count`: of all that wait; `waiting` has the first of them."""
+
+    shares: tuple[Share, ...]
+    count: int
+    waiting: tuple[InLine, ...]
+
+
+def get_line(last: Waiting, who: Caller, *, most: int = MOST_LISTED) -> Line:
+    """The order of what waits, and what each project and department has of each node pool."""
+    waiting = [ask_id for ask_id in last.plan.order if ask_id in last.plan.unplaced]
+    asked = _classes(last.snapshot)
+    listed = [
+        _in_line(last, who, ask_id, at, asked, tries=at <= MOST_TRIED)
+        for at, ask_id in enumerate(waiting[:most], start=1)
+        if ask_id in asked and workload_of(ask_id) in last.works
+    ]
+    return Line(last.plan.shares, len(waiting), tuple(listed))
+
+
+def get_place(last: Waiting, who: Caller, workload_id: str) -> tuple[InLine, Explanation] | None:
+    """Where a workload stands in line, what each node and each queue says to it; None: it does not wait."""
+    waiting = [ask_id for ask_id in last.plan.order if ask_id in last.plan.unplaced]
+    asked = _classes(last.snapshot)
+    mine = next((i for i in waiting if workload_of(i) == workload_id and i in asked), None)
+    if mine is None or workload_id not in last.works:
+        return None
+    line = _in_line(last, who, mine, waiting.index(mine) + 1, asked, tries=True)
+    return line, explain(asked[mine], last.snapshot)
+
+
+def find_anywhere(services: Services, who: Caller, name_or_id: str) -> Found:
+    """
+    In the caller's workspace; for whoever runs the server then in every other, oldest first.
+
+    Raises:
+        NotFound: nobody whom the caller may see has that name.
+    """
+    others = [p.name for p in org.list_projects(services) if p.name != who.workspace]
+    for workspace in (who.workspace, *(others if who.runs_server else ())):
+        with contextlib.suppress(NotFound):
+            return find_workload(services, replace(who, workspace=workspace), name_or_id)
+    raise NotFound("workload", name_or_id)
+
+
+def _classes(snapshot: Snapshot) -> dict[str, AskClass]:
+    return {ask_id: wanted for wanted, ids in snapshot.pending.items() for ask_id in ids}
+
+
+def _in_line(
+    last: Waiting, who: Caller, ask_id: str, position: int, asked: Mapping[str, AskClass], *, tries: bool
+) -> InLine:
+    work, why, ask = last.works[workload_of(ask_id)], last.plan.unplaced[ask_id], asked[ask_id]
+    names = _told_to_end(last, work.workload.id)
+    would = tuple(names) if names else _with_whose_end(ask, last.snapshot) if tries else None
+    return InLine(
+        position, _id(who, work.workload), work.workload.workspace, ask.priority, ask.members, wants(ask),
+        why.code.value, why.reasons, _endings(last, who, names),
+        None if would is None else _endings(last, who, would),
+    )  # fmt: skip
+
+
+def _told_to_end(last: Waiting, asker: str) -> list[str]:
+    """Workloads that make room for it, told in this plan or before."""
+    planned = [e.workload for e in last.plan.evicted if workload_of(e.by) == asker]
+    leaving = [w.workload.id for w in last.works.values() if w.running and _makes_room(w, asker)]
+    return list(dict.fromkeys([*planned, *leaving]))
+
+
+def _makes_room(work: Work, asker: str) -> bool:
+    return any(a.evicting_at_ms is not None and evicted_for(a) == asker for a in work.live)
+
+
+def _with_whose_end(ask: AskClass, snapshot: Snapshot) -> tuple[str, ...] | None:
+    """
+    Workloads with whose end it would fit, none of which could stay: what can be preempted, is of low
+    priority and came last is asked first.
+    """
+    state = State(snapshot)
+    by_workload: dict[str, list[Running]] = {}
+    for member in state.running:
+        by_workload.setdefault(member.workload, []).append(member)
+    order = sorted(
+        by_workload.values(),
+        key=lambda m: (not m[0].ask.is_preemptible, m[0].ask.priority, -m[0].rank, m[0].workload),
+    )
+
+    def fits(chosen: Sequence[Sequence[Running]]) -> bool:
+        mark = state.mark()
+        for members in chosen:
+            for member in members:
+                state.release(member)
+        answer = state.place(ask, with_leaving=True)
+        state.rollback(mark)
+        return not isinstance(answer, Unplaced)
+
+    if not fits(order):
+        return None
+    low, high = 0, len(order)  # the fewest of the first that are enough
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(order[:middle]) else (middle + 1, high)
+    chosen = order[:low]
+    for members in list(chosen):
+        if fits(rest := [m for m in chosen if m is not members]):
+            chosen = rest
+    return tuple(members[0].workload for members in chosen)
+
+
+def _endings(last: Waiting, who: Caller, names: Sequence[str]) -> tuple[Ending, ...]:
+    works = [last.works[name].workload for name in names if name in last.works]
+    return tuple(Ending(_id(who, w), w.workspace, w.spec.is_preemptible) for w in works)
+
+
+def _id(who: Caller, workload: Workload) -> str | None:
+    return workload.id if may_know(who, workload) else None
+
+
+def may_know(who: Caller, workload: Workload) -> bool:
+    """Whoever runs the server sees all that waits; others what they see in their own workspace."""
+    if who.runs_server:
+        return True
+    return workload.workspace == who.workspace and (who.is_admin or who.is_shown(workload))

@@ -1,0 +1,79 @@
+"""What a workload asks for, in the scheduler's words."""
+
+from dataclasses import dataclass
+
+from ...scheduler.model import AskClass, Effect, LabelMatch, Operator, Toleration
+from ..domain.org import Project
+from ..domain.rules import BUILD, TRAIN, category_of
+from ..domain.workload import Workload, WorkloadSpec
+
+# Source: Run:ai's documentation of node types; its projects name them for trainings and workspaces.
+NODE_TYPE = "run.ai/type"
+Alternatives = tuple[tuple[LabelMatch, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Replicas of one workload that wait for a place: together where there are several."""
+
+    workload: Workload
+    indexes: tuple[int, ...]
+    is_extra: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"{self.workload.id}/{self.indexes[0]}"
+
+
+def workload_of(ask_id: str) -> str:
+    """The id of the workload whose ask it is."""
+    return ask_id.rpartition("/")[0]
+
+
+def ask_class(
+    workload: Workload, members: int, *, is_extra: bool = False, project: Project | None = None
+) -> AskClass:
+    """
+    Args:
+        members: that start together, or of what runs: that it cannot go on without.
+        project: whose defaults hold; None has none.
+    """
+    spec = workload.spec
+    return AskClass(
+        priority=spec.priority, cpu=spec.cpu_cores, memory_mib=spec.memory_mib, gpu_count=spec.gpu_count,
+        gpu_product=spec.gpu_product, members=members,
+        pools=spec.node_groups or (project.default_pools if project else ()),
+        nodes=frozenset(spec.nodes), reservation=spec.reservation, may_burst=spec.may_burst,
+        spread=workload.id if spec.spread else "", must_spread=spec.spread == "required",
+        queue=workload.workspace, is_preemptible=spec.is_preemptible, can_preempt=spec.can_preempt,
+        gpu_portion=spec.gpu_portion, gpu_memory_mib=spec.gpu_memory_mib, mig_profile=spec.mig_profile,
+        is_extra=is_extra, affinity=_affinity(workload, project),
+        tolerations=frozenset(_toleration(*t) for t in spec.tolerations),
+        segment_size=spec.segment_size,
+    )  # fmt: skip
+
+
+def _affinity(workload: Workload, project: Project | None) -> Alternatives:
+    asked = _alternatives(workload.spec)
+    types = _node_types(workload, project)
+    if not types:
+        return asked
+    kept = LabelMatch(NODE_TYPE, Operator.IN, types)
+    return tuple((*matches, kept) for matches in asked) or ((kept,),)
+
+
+def _alternatives(spec: WorkloadSpec) -> Alternatives:
+    return tuple(
+        tuple(LabelMatch(label, Operator(operator), values) for label, operator, values in matches)
+        for matches in spec.affinity
+    )
+
+
+def _node_types(workload: Workload, project: Project | None) -> tuple[str, ...]:
+    if project is None:
+        return ()
+    return {BUILD: project.workspace_nodes, TRAIN: project.training_nodes}.get(category_of(workload), ())
+
+
+def _toleration(key: str, value: str | None, effect: str | None) -> Toleration:
+    return Toleration(key, value, Effect(effect) if effect else None)

@@ -1,0 +1,79 @@
+"""What the snapshot is made from beside workloads."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import fsum
+
+from ...scheduler.model import Effect, Gpu, Node, Taint
+from ..domain.inventory import HostNode
+from ..domain.org import Org, Project
+from ..domain.workload import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    Args:
+        nodes: with the pool that each is in as its `node_group`.
+        org: without projects everybody has a queue without bounds.
+        reserved: node to the reservation in force on it.
+        unhealthy: devices that nobody is given now, by UUID, and why.
+        down: nodes that cannot be reached.
+    """
+
+    nodes: Sequence[HostNode]
+    org: Org = field(default_factory=Org)
+    reserved: Mapping[str, str] = field(default_factory=dict[str, str])
+    unhealthy: Mapping[str, str] = field(default_factory=dict[str, str])
+    down: frozenset[str] = frozenset()
+
+    def project(self, workspace: str) -> Project | None:
+        return next((p for p in self.org.projects if p.name == workspace), None)
+
+    def capacity(self) -> dict[str, float]:
+        """GPUs by pool."""
+        found: dict[str, float] = {}
+        for node in self.nodes:
+            found[node.node_group] = found.get(node.node_group, 0.0) + len(node.gpus)
+        return found
+
+    def min_runtime_ms(self, node: str) -> int:
+        """That preemptible work on that node has before it may be evicted."""
+        pool = next((n.node_group for n in self.nodes if n.id == node), "")
+        return next((p.min_runtime_s for p in self.org.pools if p.name == pool), 0) * 1000
+
+
+def node_now(node: HostNode, attempts: Iterable[Attempt], facts: Facts) -> Node:
+    """The node with what its live attempts leave of it. CPU and memory have its overcommit, GPUs never."""
+    cpu, memory_mib = node.cpu_cores * node.overcommit, int(node.memory_mib * node.overcommit)
+    here = list(attempts)
+    taken: dict[str, list[float]] = {}
+    for attempt in here:
+        for uuid in attempt.gpu_uuids:
+            taken.setdefault(uuid, []).append(attempt.gpu_portion)
+    return Node(
+        name=node.id,
+        node_group=node.node_group,
+        free_cpu=cpu - fsum(a.cpu_cores for a in here),  # exact, in whatever order they come
+        free_memory_mib=memory_mib - sum(a.memory_mib for a in here),
+        gpus=tuple(
+            Gpu(
+                g.uuid, g.product, g.memory_mib, free_portion(fsum(taken.get(g.uuid, ()))),
+                g.uuid not in facts.unhealthy, g.mig_profile,
+            )
+            for g in node.gpus
+        ),
+        is_ready=node.id not in facts.down,
+        reservation=facts.reserved.get(node.id),
+        tenants=frozenset(a.workload_id for a in here),
+        total_cpu=cpu,
+        total_memory_mib=memory_mib,
+        labels=frozenset(node.labels),
+        taints=frozenset(Taint(key, value, Effect(effect)) for key, value, effect in node.taints),
+        segment=node.segment,
+    )  # fmt: skip
+
+
+def free_portion(taken: float) -> float:
+    """Sums of tenths are not exact: what is left of them is no room."""
+    return max(0.0, round(1.0 - taken, 6))

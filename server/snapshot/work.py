@@ -1,0 +1,130 @@
+"""One workload's part of the snapshot: what of it waits and what of it lives."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from ...scheduler.model import AskClass, Placement, Running
+from ..domain.evictions import evicted_for
+from ..domain.lifecycle import needed, next_try_ms, unwanted
+from ..domain.rollouts import as_started
+from ..domain.runs import EVICTED, Need, minimum, stale_at_ms
+from ..domain.workload import Attempt, Workload
+from ..store.reads import Found
+from .asks import Ask, ask_class
+from .facts import Facts
+
+# Ids of one workload have ranks next to each other.
+RANKS_EACH = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """
+    Args:
+        seq: the order of arrival.
+        attempts: all of them. asks: with their classes, in the order of their replicas.
+        barred: why nothing of it can be placed now, whatever is free; "" mostly.
+        made_room_for: ids of workloads for which replicas of it that wait were evicted.
+        next_ms: when time alone changes something about this; None: never.
+    """
+
+    workload: Workload
+    seq: int
+    revision: int
+    attempts: Sequence[Attempt]
+    asks: Sequence[tuple[Ask, AskClass]]
+    running: Sequence[Running]
+    barred: str
+    made_room_for: frozenset[str]
+    next_ms: int | None
+
+    def rank(self, index: int) -> int:
+        return self.seq * RANKS_EACH + index
+
+    @property
+    def live(self) -> list[Attempt]:
+        return [a for a in self.attempts if a.is_live]
+
+
+def running_id(attempt: Attempt) -> str:
+    return f"{attempt.replica_id}/{attempt.number}"
+
+
+def attempt_key(running: str) -> tuple[str, int]:
+    """The key of the attempt that has this id in the snapshot."""
+    replica_id, _, number = running.rpartition("/")
+    return replica_id, int(number)
+
+
+Bars = Callable[[Workload, Sequence[Attempt]], str]
+
+
+def no_bars(_workload: Workload, _attempts: Sequence[Attempt]) -> str:
+    return ""
+
+
+def work_of(
+    found: Found, attempts: Sequence[Attempt], facts: Facts, now_ms: int, bars: Bars = no_bars
+) -> Work:
+    """
+    Args:
+        bars: why a workload that needs a place can have none, or "".
+    """
+    workload, seq = found.workload, found.seq
+    project = facts.project(workload.workspace)
+    need = needed(workload, attempts, now_ms)
+    barred = bars(workload, attempts) if need.indexes else ""
+    if barred:
+        need = Need((), False)
+    groups = [need.indexes] if need.is_gang else [(i,) for i in need.indexes]
+    started = as_started(workload)
+    asks = [Ask(started, indexes, need.is_extra) for indexes in groups if indexes]
+    classes = {n: ask_class(started, n, is_extra=need.is_extra, project=project) for n in map(len, groups)}
+    live = [a for a in attempts if a.is_live]
+    protections = [at for a in live if (at := _protected_until_ms(workload, a, facts)) > now_ms]
+    leaving = unwanted(workload, attempts) if live else {}
+    stale_at = stale_at_ms(workload, attempts) if live and not workload.spec.serving else None
+    running = [
+        Running(
+            running_id(a),
+            workload.id,
+            _as_placed(workload, a, facts),
+            Placement(a.node, a.gpu_uuids, a.gpu_portion),
+            seq * RANKS_EACH,
+            a.index,
+            is_leaving=a.key in leaving or a.evicting_at_ms is not None or a.draining_at_ms is not None,
+            is_protected=_protected_until_ms(workload, a, facts) > now_ms,
+            is_stale=stale_at is not None and stale_at <= now_ms,
+        )
+        for a in live
+    ]
+    own = next_try_ms(workload, attempts, now_ms)
+    times = [*protections, *(a.next_try_ms for a in live if a.next_try_ms > now_ms)]
+    times += [own] if own is not None else []
+    return Work(
+        workload, seq, found.revision, attempts, [(ask, classes[len(ask.indexes)]) for ask in asks], running,
+        barred, _made_room_for(attempts) if asks else frozenset(), min(times, default=None),
+    )  # fmt: skip
+
+
+def _made_room_for(attempts: Sequence[Attempt]) -> frozenset[str]:
+    last = {a.index: a for a in sorted(attempts, key=lambda a: a.number)}
+    return frozenset(evicted_for(a) for a in last.values() if a.reason == EVICTED) - {""}
+
+
+def _as_placed(workload: Workload, attempt: Attempt, facts: Facts) -> AskClass:
+    """As it asked when it was placed: what it holds counts, whatever its workload would ask for now."""
+    started = as_started(workload, attempt)
+    asked = ask_class(started, minimum(started.spec), project=facts.project(workload.workspace))
+    return replace(
+        asked, cpu=attempt.cpu_cores, memory_mib=attempt.memory_mib, gpu_count=len(attempt.gpu_uuids),
+        gpu_portion=attempt.gpu_portion,
+    )  # fmt: skip
+
+
+def _protected_until_ms(workload: Workload, attempt: Attempt, facts: Facts) -> int:
+    """0 where nothing protects it. Source: rule 16 of the contract's section 10."""
+    if not workload.spec.is_preemptible:
+        return 0
+    guaranteed = facts.min_runtime_ms(attempt.node)
+    return (attempt.started_at_ms or attempt.placed_at_ms) + guaranteed if guaranteed else 0

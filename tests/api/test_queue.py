@@ -1,0 +1,101 @@
+"""Who waits, in which order and why; who would have to end."""
+
+from datetime import timedelta
+from typing import Any
+
+from homeport.runtime.drivers.simulated import Rule
+from homeport.server.services import access
+from homeport.server.services.tokens import create_token
+
+from .home import Api
+from .projects import Shared
+
+FOREVER = Rule(run_for_s=None)
+EIGHT = {"gpus": "8xH100-80GB"}
+
+
+async def ask(api: Api, path: str) -> Any:
+    answer = await api.client.get(f"/homeport/{path}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def full_machine(api: Api) -> tuple[Shared, str, str, str]:
+    """`a` has 4 of 4 in what cannot be preempted, `b` 4 of 4, and one more of each waits."""
+    home = Shared(api)
+    await home.project("a", 4)
+    await home.project("b", 4)
+    first = await home.submit("a", "first", 4)
+    second = await home.train("b", "second", 4)
+    for job in (first, second):
+        await home.becomes(job, "running")
+    over = await home.submit("a", "over", 1)
+    await home.waits(over, "NonPreemptibleOverQuota")
+    return home, first, second, over
+
+
+def test_queue_shows_shares_and_who_waits_in_order_with_the_reason(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        home, first, _, over = await full_machine(api)
+        large = await home.train("b", "large", 4)
+        await home.waits(large, "Unschedulable")
+        told = await ask(api, "queue")
+        shares = {(s["kind"], s["queue"]): s for s in told["shares"] if s["pool"] == "default"}
+        mine = shares["project", "a"]
+        figures = ("deserved", "allocated", "allocated_non_preemptible", "requested", "limit")
+        assert [mine[name]["gpus"] for name in figures] == [4, 4, 4, 5, None]
+        assert shares["department", "default"]["allocated"]["gpus"] == 8
+        assert (told["count"], sorted(w["workload"] for w in told["waiting"])) == (2, sorted([over, large]))
+        assert [w["position"] for w in told["waiting"]] == [1, 2]
+        by_id = {w["workload"]: w for w in told["waiting"]}
+        assert by_id[over]["code"] == "NonPreemptibleOverQuota"
+        assert [e["workload"] for e in by_id[over]["would_have_to_end"]] == [first]
+
+    play(scenario, FOREVER, **EIGHT)
+
+
+def test_why_tells_what_each_node_and_each_queue_says(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        home, _, second, _ = await full_machine(api)
+        waits = await home.submit("local", "mine", 2)
+        await home.waits(waits, "Unschedulable")
+        told = await ask(api, f"why/{waits}")
+        assert (told["phase"], told["code"]) == ("queued", "Unschedulable")
+        (node,) = told["explanation"]["nodes"]
+        assert (node["free_gpus"], "short of 2" in node["why"]) == (0, True)
+        queues = {(q["kind"], q["queue"]) for q in told["explanation"]["queues"]}
+        assert queues == {("project", "local"), ("department", "default")}
+        (ending,) = told["line"]["would_have_to_end"]
+        assert ending == {"workload": second, "project": "b", "is_preemptible": True}
+        assert home.events(waits, "Unschedulable") == ["; ".join(told["reasons"])]
+        assert (await ask(api, f"why/{waits}"))["explanation"]["text"][0].startswith("asks for 2 GPU(s)")
+
+    play(scenario, FOREVER, **EIGHT)
+
+
+def test_why_of_what_runs_is_its_last_event(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        home = Shared(api)
+        runs = await home.submit("local", "runs", 1)
+        await home.becomes(runs, "running")
+        told = await ask(api, f"why/{runs}")
+        assert told.keys() == {"id", "phase", "reasons"}
+        assert "is running" in told["reasons"][0]
+
+    play(scenario, FOREVER, **EIGHT)
+
+
+def test_queue_names_nothing_of_another_workspace_to_who_does_not_run_the_server(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        home, _, second, _ = await full_machine(api)
+        large = await home.train("b", "large", 4)
+        await home.waits(large, "Unschedulable")
+        admin = access.Caller("local", access.ADMIN, "")
+        token = await create_token(home.services, admin, "bob@example.org", timedelta(days=1), "a")
+        headers = {"Authorization": f"Bearer {token}"}
+        told = (await api.anybody.get("/homeport/queue", headers=headers)).text
+        assert large not in told
+        assert second not in told
+        assert '"project":"b"' in told
+
+    play(scenario, FOREVER, **EIGHT)
