@@ -6,15 +6,15 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..runtime import inventory
 from ..runtime.clock import SystemClock
 from ..runtime.errors import RuntimeUnavailable
 from .background import is_answering
 from .errors import Invalid
+from .findings import Finding
+from .gpu_findings import gpu_findings
 from .serving import listen
 from .settings import Settings
 
@@ -26,19 +26,12 @@ SAME_PATH = "mount it at the same path: `-v {0}:{0}`, as docker-compose.yml does
 EARLIEST_MS = 1_735_689_600_000  # 2025: before Homeport, so no machine that has it can be there
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    is_ok: bool
-    what: str
-    remedy: str = ""
-
-
 def examine(settings: Settings) -> list[Finding]:
     place = next(p for p in (settings.data_dir, *settings.data_dir.parents) if p.exists())
     return [
         asyncio.run(_docker()),
         *asyncio.run(_container(settings.data_dir)),
-        _gpus(),
+        *gpu_findings(settings.gpus),
         _disk(settings.data_dir, place),
         _port(settings),
         _clock(place),
@@ -110,14 +103,6 @@ async def _container(data_dir: Path) -> list[Finding]:
         return []
     finally:
         engine.close()
-
-
-def _gpus() -> Finding:
-    if gpus := inventory.real_devices():
-        first = gpus[0]
-        return Finding(True, f"NVML finds {len(gpus)} GPU(s): {first.product}, driver {first.driver_version}")
-    what = "NVML finds no GPU: a node of 8 simulated H100 is declared"
-    return Finding(False, what, "install the NVIDIA driver, if there is a GPU")
 
 
 def _disk(data_dir: Path, place: Path) -> Finding:

@@ -16,12 +16,12 @@ from docker.types import LogConfig
 
 from ..clock import Clock
 from ..driver import LoginSource, no_login
-from ..errors import DriverError, LaunchRefused, MountRejected, PortTaken, RuntimeUnavailable
+from ..errors import DriverError, ImagePullFailed, LaunchRefused, MountRejected, PortTaken, RuntimeUnavailable
 from ..exec_session import ExecSession
 from ..model import WAITS, ContainerSpec, Handle, LogEntry, Observed
 from .docker_engine import BROKEN, Engine, unavailable
 from .docker_exec import open_exec
-from .docker_gpus import GpuRequest, gpu_refusal, gpu_requests, is_gpu_refusal
+from .docker_gpus import GpuRequest, gpu_refusal, gpu_requests, is_gpu_refusal, keeps_gpus, mps_mounts
 from .docker_mounts import Mounts
 from .docker_network import GROUP_LABEL, Networks
 from .docker_observed import KILLED, Ends, is_ours, observed
@@ -78,10 +78,15 @@ class DockerDriver:
             await self._engine.call("ping", lambda: self._engine.pinger.ping())
 
     async def prepare(self, spec: ContainerSpec, login: LoginSource = no_login) -> None:
-        """An image that is present is never pulled, whatever its tag."""
+        """An image that is present is not pulled, whatever its tag, unless it is asked for."""
+        if spec.pull == "Always":
+            return await self._pulls.pull(spec.image, login)
         try:
             await self._engine.call("call", lambda: self._engine.quick.inspect_image(spec.image))
-        except NotFound:
+        except NotFound as error:
+            if spec.pull == "Never":
+                why = "it is not on this host, and its pull policy is Never"
+                raise ImagePullFailed(spec.image, why) from error
             await self._pulls.pull(spec.image, login)
         except APIError as error:
             raise pull_failed(spec.image, _text(error), None) from error
@@ -111,7 +116,8 @@ class DockerDriver:
         with self._mounts.given(spec) as given:
             for way in ways:
                 try:
-                    handle = self._create_and_start(spec, self._arguments(spec, network, given.mounts, way))
+                    mounts = [*given.mounts, *mps_mounts(spec)]
+                    handle = self._create_and_start(spec, self._arguments(spec, network, mounts, way))
                 except APIError as error:
                     if way is ways[-1] or not is_gpu_refusal(_text(error)):
                         raise
@@ -200,13 +206,16 @@ class DockerDriver:
             mounts=mounts,
             device_requests=list(gpus.device_requests) or None,
             runtime=gpus.runtime,
+            # The daemon and its clients meet in shared memory, too.
+            ipc_mode="host" if spec.mps_pipes else None,
             log_config=LogConfig(type="json-file"),  # whatever the engine's default: not all can be read
         )
         aliases = api.create_endpoint_config(aliases=list(spec.aliases)) if spec.group else None
         return {
             "name": spec.name,
             "entrypoint": list(spec.command[:1]) or None,
-            "command": list(spec.command[1:]) or None,
+            "command": [*spec.command[1:], *spec.args] or None,
+            "working_dir": spec.working_dir or None,
             # A shell that is an image's own command reads from it for ever; else it would end at once.
             "stdin_open": spec.stays,
             "environment": [*(f"{name}={value}" for name, value in spec.env), *gpus.env],
@@ -332,6 +341,11 @@ class DockerDriver:
 
     async def exec(self, handle: Handle, command: tuple[str, ...], *, tty: bool) -> ExecSession:
         return await open_exec(self._engine, self._clock, handle, command, tty=tty)
+
+    async def keeps_gpus(self, handle: Handle) -> bool | None:
+        """Whether it may still use the GPUs that it was given; None where it cannot be told."""
+        with _refusals(f"look into {handle.name}"):
+            return await self._engine.call("call", keeps_gpus, self._engine, handle)
 
     async def changes(self) -> AsyncGenerator[None, None]:
         is_broken = False

@@ -70,7 +70,7 @@ class ProcessDriver:
         return
 
     async def start(self, spec: ContainerSpec) -> Handle:
-        if not spec.command and not spec.stays:
+        if not (spec.command or spec.args or spec.stays):
             raise LaunchRefused("the process runtime has no image to take a command from: give one")
         handle, folder = Handle(spec.name, spec.name), self._root / spec.name
         if not (folder / "state.json").exists():
@@ -110,7 +110,8 @@ class ProcessDriver:
         # What a restarted server must know, and no secret: the environment never lies on the disk.
         _write(folder / "spec.json", {**asdict(spec), "env": []})
         job = {
-            "command": spec.command or WAITS,
+            "command": (*spec.command, *spec.args) or WAITS,
+            "working_dir": spec.working_dir,
             "env": env,
             "hosts": hosts,
             "mounts": [

@@ -411,6 +411,8 @@ def _become(folder: Path, job: dict[str, Any], output: int, parent: int) -> None
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         with contextlib.suppress(OSError):  # the C library keeps two of them to itself
             signal.signal(number, signal.SIG_DFL)
+    if wanted := job.get("working_dir"):
+        os.chdir(wanted)
     os.execvpe(job["command"][0], job["command"], job["env"])
 
 
