@@ -22,7 +22,7 @@ check: venv
 
 venv: .venv/.stamp
 lep: $(LEP_VENV)/.stamp
-clients: $(CLIENTS:%=.venv-lepton-%/.stamp) .venv-openai-3.54.0/.stamp
+clients: $(CLIENTS:%=.venv-lepton-%/.stamp) .venv-openai-3.54.0/.stamp .venv-runapy-1.224.0/.stamp
 
 .venv/.stamp: requirements.lock pyproject.toml
 ifneq ($(UV),)
@@ -42,6 +42,11 @@ endif
 	$(@D)/bin/python -m pip install -q -r $<
 	touch $@
 
+.venv-runapy-%/.stamp: tests/clients/runapy-%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r $<
+	touch $@
+
 .venv-lepton-%/.stamp: tests/clients/leptonai-%.txt
 ifneq ($(UV),)
 	$(UV) venv -q --allow-existing --python $(PYTHON) $(@D)
@@ -53,4 +58,4 @@ endif
 	touch $@
 
 clean:
-	rm -rf .venv .venv-lepton-* .venv-openai-*
+	rm -rf .venv .venv-lepton-* .venv-openai-* .venv-runapy-*

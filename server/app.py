@@ -7,8 +7,10 @@ import logging
 import os
 import secrets
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,34 +21,42 @@ from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
 from .. import __version__
-from ..runtime.clock import Clock, SystemClock
+from ..runtime.clock import Clock, SteeredClock, SystemClock
 from ..runtime.driver import Driver
-from ..runtime.prober import NetworkProber, SimulatedProber
+from ..runtime.mps import find_mps
 from .api.admin.routes import AdminContext, make_prometheus
 from .api.admin.routes import make_app as make_admin
 from .api.lepton import errors as lepton_errors
 from .api.lepton import routes as lepton_routes
 from .api.lepton.context import LeptonContext
-from .api.lepton.operations import OPERATIONS
 from .api.lepton.rendered import RenderedJobs
-from .api.lepton.translate.deployments import environment
+from .api.lepton.translate.deployments import environment as lepton_environment
 from .api.middleware import CleanPath, GuardBrowsers, LimitBody
+from .api.runai.context import RunaiContext
+from .api.runai.mounts import prefixes as runai_prefixes
+from .api.runai.translate.environment import environment as runai_environment
+from .api.runai.translate.environment import is_ours as is_of_runai
 from .crashpoints import CrashPoints
 from .data_plane import DataPlane
 from .domain.billing import check_prices, parse_prices
 from .domain.inventory import shapes_of
 from .domain.volumes import HostFolders
-from .machine import choose_driver, local_node, remember, stay_on_runtime, usage_reader
+from .domain.workload import Attempt, Workload
+from .levers import Levers
+from .machine import choose_ground, remember, simulated_ground, stay_on_runtime
 from .metrics import Metrics
 from .reconcile.autoscale import ZeroRules
+from .reconcile.health import choose_health
 from .reconcile.host_ports import HostPorts
-from .reconcile.launches import Machine
+from .reconcile.launches import Environment, Machine
 from .reconcile.loop import ReconcileLoop
-from .services import access, registries, volumes
+from .services import access, org, registries, volumes
 from .services import secrets as secret_service
+from .services.applications import Applications, ensure_application
 from .services.attempt_logs import LogSources
 from .services.context import Services
 from .services.exec_sessions import ExecSessions
+from .services.jwt_tokens import TokenIssuer
 from .serving import RENEW_S, listen, open_tls, run_until_signal
 from .settings import Settings
 from .store.log_files import LogFiles
@@ -55,8 +65,10 @@ from .store.store import Store
 from .store.tables import SettingRow
 from .tls import ServedTls, trust_values, url_host
 from .traffic import Traffic
+from .world import load_world
 
 if TYPE_CHECKING:
+    from ..runtime.drivers.simulated import SimulatedDriver
     from .certificates import ServerTls
 
 log = logging.getLogger(__name__)
@@ -75,7 +87,12 @@ async def identity(store: Store, clock: Clock) -> tuple[str, int]:
     return store.setting("instance") or "", int(store.setting("created_at_ms") or 0)
 
 
-def make_asgi(settings: Settings, lepton: LeptonContext, admin: AdminContext) -> ASGIApp:
+def environment(workload: Workload, attempt: Attempt) -> Environment:
+    """What the dialect that a workload was made through gives its containers."""
+    return (runai_environment if is_of_runai(workload) else lepton_environment)(workload, attempt)
+
+
+def make_asgi(settings: Settings, lepton: LeptonContext, runai: RunaiContext, admin: AdminContext) -> ASGIApp:
     dialect = FastAPI(openapi_url=None)
     dialect.state.context = lepton
     dialect.router.routes.extend(lepton_routes.router.routes)
@@ -87,6 +104,7 @@ def make_asgi(settings: Settings, lepton: LeptonContext, admin: AdminContext) ->
         [
             Mount("/api/v2/workspaces", dialect),
             Mount("/api/v1/workspaces", dialect),
+            *runai_prefixes(runai),
             Mount("/homeport", make_admin(admin)),
             Route("/metrics", make_prometheus(admin)),
         ],
@@ -97,6 +115,8 @@ def make_asgi(settings: Settings, lepton: LeptonContext, admin: AdminContext) ->
     services = lepton.services
 
     def is_token(token: str) -> bool:
+        if runai.issuer.bearer(token) is not None:
+            return True
         return access.get_caller(services.store, services.clock, token) is not None
 
     return GuardBrowsers(LimitBody(CleanPath(root)), hosts, is_token)
@@ -114,30 +134,35 @@ class Home:
     closing: asyncio.Event
     note: str
     plane: DataPlane
+    levers: Levers
     tls: "ServerTls | None" = None
 
 
 @contextlib.asynccontextmanager
-async def open_home(settings: Settings, clock: Clock, driver: Driver | None = None) -> AsyncGenerator[Home]:
+async def open_home(
+    settings: Settings, clock: Clock, simulated: "SimulatedDriver | None" = None
+) -> AsyncGenerator[Home]:
     """
     All of a server but its socket; the caller starts the loop.
 
     Args:
-        driver: chosen by the settings unless given.
+        simulated: what it runs on, instead of what the settings choose.
     """
     store = Store(settings.data_dir)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(store.close)
         instance, created_at_ms = await identity(store, clock)
-        note = ""
-        if driver is None:
+        world = load_world(settings.seed, overcommit=settings.overcommit)
+        if simulated is None:
             settings = stay_on_runtime(settings, store)
-            driver, note = await choose_driver(settings, instance, clock)
-            await remember(store, "runtime", driver.kind)
+            ground = await choose_ground(settings, world, instance, clock)
+            await remember(store, "runtime", ground.driver.kind)
+        else:
+            ground = simulated_ground(settings, world, simulated, clock)
+        driver, nodes, levers = ground.driver, ground.nodes, ground.levers
         stack.push_async_callback(driver.close)
         if settings.ephemeral:
             stack.push_async_callback(driver.purge)
-        nodes = (local_node(settings),)
         prices = parse_prices(settings.prices)
         check_prices(prices, [shape.name for shape in shapes_of(nodes)])
         files = LogFiles(settings.data_dir / "logs")
@@ -145,11 +170,18 @@ async def open_home(settings: Settings, clock: Clock, driver: Driver | None = No
         folders = HostFolders((settings.data_dir / "volumes").resolve(), settings.allow_host_path)
         volumes.make_own_folders(folders)
         passphrase = settings.secret_key.get_secret_value() if settings.secret_key else None
-        services = Services(store, clock, nodes, woken.set, folders, SecretBox(settings.data_dir, passphrase))
+        gpus = choose_health(store, clock, nodes, driver, woken.set, lambda: loop.observed, levers.faults)
+        services = Services(
+            store, clock, nodes, woken.set, folders, SecretBox(settings.data_dir, passphrase), gpus.unhealthy
+        )
+        await org.ensure_defaults(services)
+        if settings.seed is not None:
+            from .world.seeding import seed_org
+
+            await seed_org(services, world)
         for locked in (secret_service.check_key(services), registries.check_key(services)):
             if locked:
                 log.warning("%s", locked)
-        prober = SimulatedProber() if driver.kind == "simulated" else NetworkProber()
         before = int(store.setting("gateway_port") or 0)
         traffic = Traffic(clock, woken.set)
         tls = open_tls(settings, clock)
@@ -157,24 +189,29 @@ async def open_home(settings: Settings, clock: Clock, driver: Driver | None = No
         await remember(store, "gateway_port", str(plane.port))
         stack.push_async_callback(plane.close)
         metrics = Metrics(
-            store, clock, usage_reader(driver, clock, settings.data_dir), counters=plane.counters,
+            store, clock, ground.usage, counters=plane.counters,
             observed=lambda: loop.observed, keep_days=settings.metrics_days,
         )  # fmt: skip
         traffic.subscribe(metrics.add_records)
         machine = Machine(
-            store, driver, prober, clock, nodes, instance, files, CrashPoints(clock, settings.crash_at),
-            plane.show, environment,
+            store, driver, ground.prober, clock, nodes, instance, files,
+            CrashPoints(clock, settings.crash_at), plane.show, environment,
             lambda workload: secret_service.environment(services, workload),
             lambda workload, attempt: volumes.mounts_of(services, workload, attempt),
             lambda workload: registries.login_for(services, workload),
             HostPorts(store, settings.host, is_mapped=driver.kind != "process"),
             traffic=traffic, zero=ZeroRules(settings.warm_zero, settings.wake_on_request),
             ingress_rpm=settings.ingress_rpm,
-            gpu_percent=metrics.gpu_percent,
+            gpu_percent=metrics.gpu_percent, gpus=gpus, find_mps=find_mps,
+            down_nodes=lambda: levers.faults.down_nodes if levers.faults else frozenset(),
+            nodes_now=lambda: org.nodes_now(services), org=lambda: org.get_org(services),
         )  # fmt: skip
         loop = ReconcileLoop(machine, woken)
         logs = LogSources(store, clock, files, closing)
-        rows = tuple((o.area, o.method, o.path, o.test) for o in OPERATIONS)
+        applications = Applications(store)
+        lifetime = timedelta(seconds=settings.runai_token_lifetime_s)
+        issuer = TokenIssuer(applications, clock, settings.data_dir / "token.key", lifetime)
+        refused: Counter[str] = Counter()
         asgi = make_asgi(
             settings,
             LeptonContext(
@@ -191,6 +228,19 @@ async def open_home(settings: Settings, clock: Clock, driver: Driver | None = No
                 metrics,
                 own_names=own_names(settings),
             ),
+            RunaiContext(
+                services,
+                issuer,
+                logs,
+                metrics,
+                plane.url,
+                settings.host,
+                loop.waiting,
+                __version__,
+                created_at_ms,
+                machine.down_nodes,
+                refused,
+            ),
             AdminContext(
                 services,
                 loop,
@@ -198,19 +248,21 @@ async def open_home(settings: Settings, clock: Clock, driver: Driver | None = No
                 plane,
                 driver.kind,
                 __version__,
-                rows,
+                {"runai": refused},
                 metrics,
                 prices,
                 ExecSessions(services, driver, instance),
+                levers,
             ),
         )
         stack.push_async_callback(loop.close)
         stack.push_async_callback(metrics.close)
-        yield Home(asgi, services, driver, loop, metrics, closing, note, plane, tls)
+        yield Home(asgi, services, driver, loop, metrics, closing, ground.note, plane, levers, tls)
 
 
 async def serve(settings: Settings) -> None:
-    clock = SystemClock()
+    is_movable = settings.testing or settings.runtime == "simulated"
+    clock = SteeredClock() if is_movable else SystemClock()
     async with open_home(settings, clock) as home:
         with contextlib.closing(listen(settings)) as listener:
             port, tls = listener.getsockname()[1], home.tls
@@ -219,7 +271,9 @@ async def serve(settings: Settings) -> None:
             served = ServedTls(tls.files) if tls else None
             credentials = settings.data_dir / "credentials.json"
             token = await access.ensure_token(home.services.store, clock, credentials, WORKSPACE)
-            access.write_credentials(credentials, credential_values(base, token, tls.bundle if tls else None))
+            application = await ensure_application(home.services.store, clock, credentials)
+            values = credential_values(base, token, application, tls.bundle if tls else None)
+            access.write_credentials(credentials, values)
             gc.freeze()  # what was imported and wired stays, so no later collection has to walk it
             gc.enable()  # see cli.serve
             home.loop.start()
@@ -250,13 +304,22 @@ def own_names(settings: Settings) -> frozenset[str]:
     return frozenset({"localhost", "127.0.0.1", "::1", settings.host, *settings.allow_host})
 
 
-def credential_values(base: str, token: str, bundle: Path | None = None) -> dict[str, str]:
-    """`bundle`: what clients have to trust, where they would not by themselves."""
+def credential_values(
+    base: str, token: str, application: tuple[str, str], bundle: Path | None = None
+) -> dict[str, str]:
+    """
+    Args:
+        application: client id and secret for Run:ai's API.
+        bundle: what clients have to trust, where they would not by themselves.
+    """
     values = {
         "LEPTON_WORKSPACE_ID": WORKSPACE,
         "LEPTON_WORKSPACE_TOKEN": token,
         "LEPTON_WORKSPACE_URL": f"{base}/api/v2/workspaces/{WORKSPACE}",
         "LEPTON_API_TOKEN": token,
+        "RUNAI_BASE_URL": base,
+        "RUNAI_CLIENT_ID": application[0],
+        "RUNAI_CLIENT_SECRET": application[1],
     }
     return values | trust_values(bundle)
 

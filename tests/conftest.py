@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.runai import Runai, open_runai
 from tests.sdk import OLDER, VERSIONS, Sdk, open_sdk
 from tests.world import World, world
 
@@ -68,6 +69,13 @@ def docker_home(tmp_path: Path) -> Generator[World]:
 def sdk() -> Generator[Sdk]:
     """leptonai 0.47.1."""
     with open_sdk("0.47.1") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def runai() -> Generator[Runai]:
+    """runapy 1.224.0."""
+    with open_runai() as made:
         yield made
 
 

@@ -1,0 +1,38 @@
+"""What the Run:ai handlers are given by `app.py`."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ....scheduler.model import Unplaced
+from ...metrics import Metrics
+from ...services.attempt_logs import LogSources
+from ...services.context import Services
+from ...services.jwt_tokens import TokenIssuer
+
+TENANT_ID = 1  # there is one
+
+
+@dataclass(frozen=True, slots=True)
+class RunaiContext:
+    """
+    Args:
+        issuer: makes and reads the tokens.
+        gateway_url: where what workloads serve is reached. host: the address at which host ports are.
+        waiting: why a workload has no place yet, by its id; None: it does not wait, or was not looked at.
+        created_at_ms: when this data directory was made; the cluster and what it began with are as old.
+        down: nodes that cannot be reached now.
+        refused: how often each operation that is not served was asked for, as "METHOD path".
+    """
+
+    services: Services
+    issuer: TokenIssuer
+    logs: LogSources
+    metrics: Metrics
+    gateway_url: str
+    host: str
+    waiting: Callable[[str], Unplaced | None]
+    version: str
+    created_at_ms: int
+    down: Callable[[], frozenset[str]] = frozenset
+    refused: Counter[str] = field(default_factory=Counter[str])

@@ -1,0 +1,55 @@
+"""Ids as Run:ai has them: UUIDs, made from Homeport's own ids, so that nobody has to keep them."""
+
+import uuid
+
+from ...services.context import Services
+from ...store.reads import Found
+
+NAMESPACE = uuid.UUID("6b1f4a0e-5d0c-5f43-9c1b-1d6f2a7c9e35")
+
+
+def of_workload(workload_id: str) -> str:
+    return str(uuid.uuid5(NAMESPACE, workload_id))
+
+
+def of_pod(replica_id: str) -> str:
+    return str(uuid.uuid5(NAMESPACE, f"pod/{replica_id}"))
+
+
+def of_event(seq: int) -> str:
+    return str(uuid.uuid5(NAMESPACE, f"event/{seq}"))
+
+
+def of_word(kind: str, name: str) -> str:
+    """Of what there is one of each name: a category, a priority, a type of workloads."""
+    return str(uuid.uuid5(NAMESPACE, f"{kind}/{name}"))
+
+
+class WorkloadIds:
+    """Which row a UUID is of. Rows that were added since the last question are looked at, and no others."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, int] = {}
+        self._last = 0
+
+    def find(self, services: Services, wanted: str) -> Found | None:
+        try:
+            key = uuid.UUID(wanted)
+        except ValueError:
+            return None
+        reads = services.store.reads
+        if self._last > reads.last_seq():  # rows were taken away, and their numbers may come again
+            self._rows, self._last = {}, 0
+        for seq, workload_id in reads.ids_after(self._last):
+            self._rows[uuid.uuid5(NAMESPACE, workload_id).int] = seq
+            self._last = seq
+        seq = self._rows.get(key.int)
+        found = None if seq is None else reads.by_seq(seq)
+        return found if found is not None and of_workload(found.id) == str(key) else None
+
+
+def find(services: Services, wanted: str) -> Found | None:
+    """The workload of that UUID, whatever its project, the deleted too."""
+    known = services.memo.setdefault(WorkloadIds, WorkloadIds())
+    assert isinstance(known, WorkloadIds)
+    return known.find(services, wanted)

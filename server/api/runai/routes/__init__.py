@@ -1,0 +1,41 @@
+"""Parse, one call, answer: what is served. Which operations there are is in `operations`."""
+
+from ..registry import merge
+from . import (
+    clusters,
+    departments,
+    distributed,
+    events,
+    nodepools,
+    nodes,
+    org_units,
+    pods,
+    projects,
+    properties,
+    telemetry,
+    token,
+    trainings,
+    workloads,
+    workspaces,
+)
+
+SERVED = merge(
+    part.routes
+    for part in (
+        token,
+        clusters,
+        nodes,
+        nodepools,
+        departments,
+        projects,
+        org_units,
+        trainings,
+        workspaces,
+        distributed,
+        workloads,
+        pods,
+        events,
+        properties,
+        telemetry,
+    )
+)

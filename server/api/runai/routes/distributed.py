@@ -1,0 +1,8 @@
+"""Distributed workloads."""
+
+from .. import wire_workloads as wire
+from ..registry import Routes
+from .typed import serve
+
+routes = Routes()
+serve(routes, "/api/v1/workloads/distributed", "Distributed", wire.DistributedCreation)

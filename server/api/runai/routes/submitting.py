@@ -1,0 +1,94 @@
+"""From a request for a new workload to its record."""
+
+import secrets
+
+from ....domain.org import Project
+from ....domain.registries import NO_LOGIN, unknown_login
+from ....domain.volumes import CLAIM
+from ....domain.workload import WorkloadSpec
+from ....errors import Invalid, NotFound
+from ....services import org, registries, volumes, workloads
+from ....services import secrets as secret_service
+from ....services.workloads import ID_ALPHABET
+from .. import wire_workloads as wire
+from ..call import Call
+from ..translate import spec as translate
+from ..translate.seen import KEY, Seen
+from ..translate.spec import Machine, Wanted, check_name
+from . import looking
+from .deps import check_cluster
+
+KIND = "job"  # Homeport's word for what runs to its end
+SUFFIX = 6
+
+
+async def submit(call: Call, type_: str, creation: wire.Creation) -> Seen:
+    """
+    Durable when it returns.
+
+    Raises:
+        Invalid, NotImplementedYet: name the field. Conflict: there is one of that name in the project.
+    """
+    services = call.ctx.services
+    check_cluster(call, creation.cluster_id)
+    try:
+        project = org.get_project(services, creation.project_id)
+    except NotFound as error:
+        raise Invalid("projectId", str(error)) from error
+    name = _name(creation)
+    where = looking.where(call)
+    wanted = translate.to_spec(type_, creation, call.body, name, Machine(where.nodes, where.shapes))
+    check(call, project, wanted)
+    warnings = [*wanted.warnings, *_unknown_logins(call, project, wanted)]
+    workload = await workloads.create_workload(
+        services, workspace=project.name, name=name, kind=KIND, owner=call.who.name,
+        spec=_stamped(wanted.spec, project), warnings=warnings,
+        sole_among=(KIND,),
+    )  # fmt: skip
+    found = services.store.reads.get(workload.workspace, workload.id)
+    assert found is not None, f"{workload.id} is not in the store"
+    return looking.look(call, [found])[0]
+
+
+def _name(creation: wire.Creation) -> str:
+    name = check_name(creation.name)
+    if not creation.use_given_name_as_prefix:
+        return name
+    suffix = "".join(secrets.choice(ID_ALPHABET) for _ in range(SUFFIX))
+    return check_name(f"{name}-{suffix}")
+
+
+def _stamped(spec: WorkloadSpec, project: Project) -> WorkloadSpec:
+    """With what its containers are told of its project."""
+    spec.extras[KEY]["namespace"] = project.namespace
+    return spec
+
+
+def check(call: Call, project: Project, wanted: Wanted) -> None:
+    """
+    Raises:
+        Invalid: it names a pool, a secret or a directory that there is not, or may not be given.
+    """
+    services, spec = call.ctx.services, wanted.spec
+    pools = [p.name for p in org.list_node_pools(services)]
+    for i, pool in enumerate(spec.node_groups):
+        if pool not in pools:
+            raise Invalid(
+                f"spec.nodePools[{i}]", f"no node pool named {pool!r}; there are {', '.join(pools)}"
+            )
+    secret_service.check_secrets(services, project.name, [name for _, name in spec.secret_env])
+    who = looking.caller(call, project.name)
+    for field, mount in wanted.mounts:
+        if mount.volume.startswith(CLAIM):
+            continue
+        try:
+            volumes.check_mounts(services, who, spec.node_groups, [mount])
+        except Invalid as error:
+            raise Invalid(field, str(error).partition(": ")[2]) from error
+
+
+def _unknown_logins(call: Call, project: Project, wanted: Wanted) -> list[tuple[str, str]]:
+    if not wanted.spec.pull_secrets:
+        return []
+    known = registries.known_names(call.ctx.services, project.name)
+    return [(NO_LOGIN, unknown_login(name)) for name in wanted.spec.pull_secrets if name not in known]

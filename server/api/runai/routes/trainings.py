@@ -1,0 +1,8 @@
+"""Training workloads."""
+
+from .. import wire_workloads as wire
+from ..registry import Routes
+from .typed import serve
+
+routes = Routes()
+serve(routes, "/api/v1/workloads/trainings", "Training", wire.TrainingCreation)

@@ -1,0 +1,1 @@
+"""Run:ai's words into ours and back."""

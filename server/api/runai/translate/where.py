@@ -1,0 +1,47 @@
+"""Where workloads are: names and ids of projects, departments, pools and the cluster, looked up by name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ....domain.inventory import HostNode, Shape
+from ....domain.org import Department, Org, Project
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """
+    Args:
+        projects: by name, which is the workspace of a workload. departments: by id.
+        pools: of nodes, by node id. gpu_mib: of devices, by UUID. default_pool: its name.
+    """
+
+    cluster_id: str
+    projects: Mapping[str, Project]
+    departments: Mapping[str, Department]
+    pools: Mapping[str, str]
+    gpu_mib: Mapping[str, int]
+    nodes: Sequence[HostNode]
+    shapes: Sequence[Shape]
+
+    def project_of(self, workspace: str) -> Project:
+        """One that was deleted lives on in what it had run, without an id."""
+        return self.projects.get(workspace) or Project("", workspace, "", f"runai-{workspace}")
+
+    def department_of(self, workspace: str) -> Department:
+        return self.departments.get(self.project_of(workspace).department_id) or Department("", "")
+
+
+def where_of(cluster_id: str, org: Org, nodes: Sequence[HostNode], shapes: Sequence[Shape]) -> Where:
+    """
+    Args:
+        nodes: with their pools as `node_group`.
+    """
+    return Where(
+        cluster_id,
+        {p.name: p for p in org.projects},
+        {d.id: d for d in org.departments},
+        {n.id: n.node_group for n in nodes},
+        {g.uuid: g.memory_mib for n in nodes for g in n.gpus},
+        nodes,
+        shapes,
+    )

@@ -1,0 +1,136 @@
+"""
+What clients send about org units, node pools and clusters. Unknown fields are kept and given back.
+
+Source: the models of runapy 1.224.0; nulls are gone before (see `quirks`), so that a field is there or not.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+MOST = 1e9
+Amount = Annotated[float, Field(ge=-1, le=MOST, allow_inf_nan=False)]  # -1: unlimited
+Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Id = Annotated[str, BeforeValidator(_as_text)]  # the SDK's own examples send numbers, too
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    def unknown(self) -> dict[str, Any]:
+        """What came that we know nothing of."""
+        return dict(self.model_extra or {})
+
+
+class PoolRef(Wire):
+    id: Id = ""
+    name: str = ""
+
+
+class Resource(Wire):
+    deserved: Amount | None = None
+    limit: Amount | None = None
+    overQuotaWeight: Amount | None = None
+
+
+class MemoryResource(Resource):
+    units: Literal["Mib", "MB", "GB"] | None = None
+
+
+class Resources(Wire):
+    """Of one node pool; the default pool where none is named."""
+
+    nodePool: PoolRef = PoolRef()
+    gpu: Resource = Resource()
+    cpu: Resource = Resource()
+    memory: MemoryResource = MemoryResource()
+    priority: str | None = None
+
+
+class SchedulingRules(Wire):
+    interactiveJobTimeLimitSeconds: Seconds | None = None
+    interactiveJobMaxIdleDurationSeconds: Seconds | None = None
+    interactiveJobPreemptIdleDurationSeconds: Seconds | None = None
+    trainingJobTimeLimitSeconds: Seconds | None = None
+    trainingJobMaxIdleDurationSeconds: Seconds | None = None
+
+
+class NodeTypes(Wire):
+    training: list[str] = []
+    workspace: list[str] = []
+    names: dict[str, str] = {}
+
+
+class UnitUpdate(Wire):
+    """What a department and a project have in common."""
+
+    description: str = ""
+    schedulingRules: SchedulingRules = SchedulingRules()
+    defaultNodePools: list[str] = []
+    nodeTypes: NodeTypes = NodeTypes()
+    resources: list[Resources]
+
+
+class DepartmentUpdate(UnitUpdate):
+    pass
+
+
+class ProjectUpdate(UnitUpdate):
+    enforceRunaiScheduler: bool = True
+
+
+class DepartmentCreation(DepartmentUpdate):
+    name: str
+    clusterId: str
+
+
+class ProjectCreation(ProjectUpdate):
+    name: str
+    clusterId: str
+    parentId: Id = ""
+    requestedNamespace: str = ""
+
+
+Strategy = Literal["binpack", "spread"]
+
+
+class PlacementStrategy(Wire):
+    gpu: Strategy | None = None
+    cpu: Strategy | None = None
+
+
+class SchedulingConfiguration(Wire):
+    placementStrategy: PlacementStrategy = PlacementStrategy()
+    minGuaranteedRuntime: str | None = None
+
+
+class NodePoolFields(Wire):
+    overProvisioningRatio: Annotated[int, Field(ge=1, le=5)] | None = None
+    placementStrategy: PlacementStrategy = PlacementStrategy()
+    schedulingConfiguration: SchedulingConfiguration = SchedulingConfiguration()
+    gpuNetworkAccelerationDetection: Literal["Auto", "Use", "DontUse"] | None = None
+    gpuNetworkAccelerationLabelKey: str | None = None
+    gpuResourceOptimization: dict[str, Any] | None = None
+    networkTopologyId: str | None = None
+
+
+class NodePoolUpdate(NodePoolFields):
+    labelKey: str | None = None
+    labelValue: str | None = None
+
+
+class NodePoolCreation(NodePoolFields):
+    name: Annotated[str, Field(min_length=1)]
+    labelKey: Annotated[str, Field(min_length=1)]
+    labelValue: Annotated[str, Field(min_length=1)]
+    clusterId: str
+
+
+class ClusterUpdate(Wire):
+    name: Annotated[str, Field(min_length=1, max_length=64)]

@@ -1,0 +1,250 @@
+"""
+Submissions as they come: what of them Homeport acts on, or echoes without harm.
+
+Whatever a model does not name is kept in `model_extra`; where that asks for something it is refused
+by name (`unserved`), since work would run without it. Source of the spelling: the models of runapy
+1.224.0 (TrainingCreationRequest and those it is made of).
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(extra="allow", alias_generator=to_camel, validate_by_name=True)
+
+
+class Item(Wire):
+    """`exclude`: it is as if it was not there."""
+
+    exclude: bool = False
+
+
+class Compute(Wire):
+    cpu_core_request: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cpu_core_limit: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cpu_memory_request: str | None = None
+    cpu_memory_limit: str | None = None
+    gpu_devices_request: int | None = Field(default=None, ge=0, le=1024)
+    gpu_request_type: Literal["portion", "memory"] | None = None
+    gpu_portion_request: float | None = Field(default=None, ge=0, le=1)
+    gpu_portion_limit: float | None = Field(default=None, ge=0, le=1)
+    gpu_memory_request: str | None = None
+    gpu_memory_limit: str | None = None
+    large_shm_request: bool = False
+
+
+class SecretKey(Wire):
+    name: str = Field(min_length=1)
+    key: str = Field(min_length=1)
+
+
+class PodField(Wire):
+    path: str
+
+
+class Variable(Item):
+    name: str = Field(min_length=1)
+    value: str | None = None
+    secret: SecretKey | None = None
+    pod_field_ref: PodField | None = None
+    description: str | None = None
+
+
+class Note(Item):
+    """A label or an annotation."""
+
+    name: str
+    value: str | None = None
+
+
+class Link(Item):
+    url: str | None = None
+    type: str | None = None
+    name: str | None = None
+
+
+class PullSecret(Item):
+    name: str | None = None
+
+
+class HostPath(Item):
+    name: str | None = None
+    path: str
+    mount_path: str
+    read_only: bool = True
+    mount_propagation: str = "None"
+
+
+class ClaimInfo(Wire):
+    """A claim is a directory: its size is not enforced, and it can be written by any number of pods."""
+
+    size: str | None = None
+    storage_class: str | None = None
+    access_modes: Any = None
+    volume_mode: str = "Filesystem"
+
+
+class Pvc(Item):
+    name: str | None = None
+    claim_name: str | None = Field(default=None, max_length=63)
+    path: str
+    existing_pvc: bool = False
+    read_only: bool = False
+    claim_info: ClaimInfo | None = None
+
+
+class Storage(Wire):
+    host_path: list[HostPath] = []
+    pvc: list[Pvc] = []
+
+
+class Expression(Wire):
+    key: str = Field(min_length=1)
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
+    values: list[str] = []
+
+
+class SelectorTerm(Wire):
+    match_expressions: list[Expression] = []
+
+
+class NodeAffinity(Wire):
+    node_selector_terms: list[SelectorTerm] = []
+
+
+class Toleration(Item):
+    name: str | None = None
+    operator: Literal["Equal", "Exists"] = "Equal"
+    key: str = ""
+    value: str | None = None
+    effect: Literal["NoSchedule", "NoExecute", "PreferNoSchedule", "Any"] | None = None
+
+
+class ContainerPort(Item):
+    """Pods of one workload reach each other's ports as they are."""
+
+    container: int = Field(ge=1, le=65535)
+    service_type: str = "ClusterIP"
+    tool_type: str | None = None
+    tool_name: str | None = None
+    name: str | None = None
+
+
+class Security(Wire):
+    """Homeport's containers cannot gain privileges, and have the engine's own seccomp profile."""
+
+    uid_gid_source: str = "fromTheImage"
+    seccomp_profile_type: str = "RuntimeDefault"
+
+
+class PodSpec(Wire):
+    """What all types of workloads have, and the master of a distributed one."""
+
+    image: str | None = Field(default=None, min_length=1)
+    image_pull_policy: Literal["Always", "Never", "IfNotPresent"] | None = None
+    image_pull_secrets: list[PullSecret] = []
+    command: str | None = None
+    args: str | None = None
+    working_dir: str | None = None
+    stdin: bool = False
+    environment_variables: list[Variable] = []
+    compute: Compute = Compute()
+    storage: Storage = Storage()
+    security: Security = Security()
+    ports: list[ContainerPort] = []
+    labels: list[Note] = []
+    annotations: list[Note] = []
+    related_urls: list[Link] = []
+    category: Literal["Build", "Train", "Deploy"] | None = None
+    priority_class: str | None = None
+    preemptibility: Literal["preemptible", "non-preemptible"] | None = None
+    node_pools: list[str] = []
+    node_type: str | None = Field(default=None, min_length=1)
+    node_affinity_required: NodeAffinity = NodeAffinity()
+    tolerations: list[Toleration] = []
+    backoff_limit: int | None = Field(default=None, ge=0)
+    restart_policy: str = "OnFailure"
+    termination_grace_period_seconds: int | None = Field(default=None, ge=0)
+    auto_deletion_time_after_completion_seconds: int | None = Field(default=None, ge=0)
+    terminate_after_preemption: bool = False
+
+
+class TrainingSpec(PodSpec):
+    completions: int | None = Field(default=None, ge=1, le=10_000)
+    parallelism: int | None = Field(default=None, ge=1, le=10_000)
+
+
+class DistributedSpec(PodSpec):
+    """`slotsPerWorker` and what else only MPI reads has no effect on other frameworks."""
+
+    distributed_framework: Literal["MPI", "PyTorch", "TF", "XGBoost", "JAX"] = "PyTorch"
+    num_workers: int | None = Field(default=None, ge=1, le=10_000)
+    min_replicas: int | None = Field(default=None, ge=1)
+    max_replicas: int | None = Field(default=None, ge=1, le=10_000)
+    clean_pod_policy: Literal["None", "All", "Running"] | None = None
+    slots_per_worker: int | None = None
+    ssh_auth_mount_path: str | None = None
+    mpi_launcher_creation_policy: str | None = None
+
+
+class Creation(Wire):
+    name: str = Field(min_length=1)
+    project_id: str = Field(min_length=1)
+    cluster_id: str = Field(min_length=1)
+    use_given_name_as_prefix: bool = False
+
+
+class TrainingCreation(Creation):
+    spec: TrainingSpec = TrainingSpec()
+
+
+class WorkspaceCreation(Creation):
+    spec: PodSpec = PodSpec()
+
+
+class DistributedCreation(Creation):
+    spec: DistributedSpec = DistributedSpec()
+    master_spec: PodSpec | None = None
+    master_spec_same_as_worker: bool = False
+
+
+class Batch(Wire):
+    ids: list[str] = Field(min_length=1, max_length=1000)
+    action: Literal["delete", "suspend", "resume"]
+
+
+# Of closed sets the values that Homeport has; the others are part of the API, and refused as not served.
+SERVED: dict[tuple[type[BaseModel], str], tuple[str, ...]] = {
+    (ContainerPort, "service_type"): ("ClusterIP",),
+    (Security, "uid_gid_source"): ("fromTheImage",),
+    (Security, "seccomp_profile_type"): ("RuntimeDefault",),
+    (HostPath, "mount_propagation"): ("None",),
+    (ClaimInfo, "volume_mode"): ("Filesystem",),
+    (PodSpec, "restart_policy"): ("Never", "OnFailure"),
+    (DistributedSpec, "distributed_framework"): ("PyTorch", "TF", "XGBoost", "JAX"),
+}
+
+
+def unserved(model: BaseModel, within: str = "") -> Iterator[str]:
+    """The path of each field that asks for something Homeport has not; `false` and `[]` ask for nothing."""
+    for name, value in (model.model_extra or {}).items():
+        if value:
+            yield within + name
+    for name in type(model).model_fields:
+        value, alias = getattr(model, name), to_camel(name)
+        served = next((SERVED[c, name] for c in type(model).__mro__ if (c, name) in SERVED), None)
+        if served is not None and value not in served:
+            yield f"{within}{alias}: {value}"
+        if isinstance(value, BaseModel):
+            yield from unserved(value, f"{within}{alias}.")
+        elif isinstance(value, list):
+            for i, item in enumerate(_models(value)):
+                yield from unserved(item, f"{within}{alias}[{i}].")
+
+
+def _models(items: Any) -> Iterator[BaseModel]:
+    return (item for item in items if isinstance(item, BaseModel))

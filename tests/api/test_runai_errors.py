@@ -1,0 +1,143 @@
+"""Every refusal of the Run:ai dialect is {"code": <status>, "message", "details"}, and JSON."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .home import Api
+from .test_runai_frame import grant
+
+Play = Callable[..., None]
+UNITS = "/api/v1/org-unit"
+PROJECTS = f"{UNITS}/projects"
+POOLS = "/api/v1/node-pools"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "details", "says"),
+    [
+        ("GET", "/api/v1/nothing", None, 404, "not_found", "/api/v1/nothing"),
+        ("GET", "/v1/k8s/nothing", None, 404, "not_found", "/v1/k8s/nothing"),
+        ("GET", "/api/v2/nothing", None, 404, "not_found", "coverage"),
+        ("PATCH", PROJECTS, {}, 405, "method_not_allowed", "GET, POST"),
+        ("HEAD", PROJECTS, None, 405, "", ""),
+        ("GET", "/api/v1/users", None, 501, "not_implemented", "GET /api/v1/users"),
+        ("POST", "/api/v1/clusters", {"name": "x"}, 501, "not_implemented", "clusters"),
+        ("GET", f"{PROJECTS}/99", None, 404, "not_found", "'99'"),
+        ("GET", f"{PROJECTS}?limit=9999", None, 400, "invalid", "limit"),
+        ("GET", f"{PROJECTS}?filterBy=avgGpuAllocation24h>=1", None, 501, "not_implemented", "avgGpu"),
+        ("GET", "/api/v1/clusters/other", None, 404, "not_found", "other"),
+        ("POST", PROJECTS, "{", 400, "invalid", "body"),
+        ("POST", PROJECTS, "[]", 400, "invalid", "body: must be a JSON object"),
+        ("POST", PROJECTS, {}, 400, "invalid", "resources"),
+        ("POST", PROJECTS, {"name": 1, "clusterId": "x", "resources": []}, 400, "invalid", "name"),
+        ("POST", PROJECTS, {"name": "a", "clusterId": "x", "resources": [{"gpu": {"deserved": "many"}}]}, 400,
+         "invalid", "resources[0].gpu.deserved"),
+        ("PUT", f"{PROJECTS}/3/resources", [{"memory": {"units": "TB"}}], 400, "invalid",
+         "resources[0].memory.units"),
+        ("PUT", f"{PROJECTS}/3/resources", [{"priority": 3}], 400, "invalid", "resources[0].priority"),
+        ("DELETE", f"{PROJECTS}/3", None, 409, "conflict", "local"),
+        ("DELETE", f"{UNITS}/departments/2", None, 409, "conflict", "default"),
+        ("DELETE", f"{POOLS}/1", None, 409, "conflict", "default"),
+        ("POST", POOLS, {"name": "a", "labelKey": "k", "labelValue": "v", "clusterId": "x"}, 400,
+         "invalid", "clusterId"),
+        ("PATCH", f"{POOLS}/1", {"networkTopologyId": "x"}, 501, "not_implemented", "networkTop"),
+        ("PATCH", f"{POOLS}/1", {"schedulingConfiguration": {"minGuaranteedRuntime": "soon"}}, 400,
+         "invalid", "schedulingConfiguration.minGuaranteedRuntime"),
+        ("PATCH", f"{POOLS}/1", {"overProvisioningRatio": 6}, 400, "invalid", "overProvisioningRatio"),
+        ("GET", "/api/v1/nodes/telemetry", None, 400, "invalid", "telemetryType: is missing"),
+        ("GET", "/api/v1/nodes/telemetry?telemetryType=USED_CPU_CORES", None, 501, "not_implemented", "USED"),
+        ("GET", f"{PROJECTS}/telemetry?telemetryType=X", None, 400, "invalid", "telemetryType"),
+    ],
+)  # fmt: skip
+def test_refusal_has_the_vendors_shape_and_says_why(
+    play: Play, method: str, path: str, body: Any, status: int, details: str, says: str
+) -> None:
+    async def scenario(api: Api) -> None:
+        token = (await grant(api))["accessToken"]
+        content = body if isinstance(body, str) else None if body is None else json.dumps(body)
+        answer = await api.anybody.request(
+            method, path, content=content, headers={"Authorization": f"Bearer {token}"}
+        )
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"] == "application/json"
+        if method != "HEAD":
+            told = answer.json()
+            assert set(told) == {"code", "message", "details"}
+            assert (told["code"], told["details"]) == (status, details)
+            assert says in told["message"]
+
+    play(scenario)
+
+
+def test_request_without_a_token_is_told_where_one_comes_from(play: Play) -> None:
+    async def scenario(api: Api) -> None:
+        for path in ("/api/v1/clusters", "/api/v1/users"):  # also where nothing is served
+            answer = await api.anybody.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (401, 401)
+            assert "POST /api/v1/token" in answer.json()["message"]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("body", "details", "says"),
+    [
+        ("", "invalid_request", "grantType: is missing"),
+        ("{}", "invalid_request", "grantType: is missing"),
+        ('{"grantType": "magic"}', "unsupported_grant_type", "'magic'"),
+        ('{"grantType": "app_token"}', "invalid_request", "AppId: is missing"),
+        ('{"grantType": "app_token", "AppId": 3, "AppSecret": "x"}', "invalid_request", "AppId: is missing"),
+        ('{"grantType": "app_token", "AppId": "homeport"}', "invalid_request", "AppSecret: is missing"),
+        ('{"grantType": "app_token", "AppId": "homeport", "AppSecret": "x"}', "invalid_client",
+         "no application"),
+        ('{"grantType": "refresh_token", "refreshToken": "a.b.c"}', "invalid_grant", "refreshToken"),
+        ("nonsense", "invalid", "body"),
+        ("[1]", "invalid", "body"),
+    ],
+)  # fmt: skip
+def test_token_that_cannot_be_given_is_a_400_in_words(play: Play, body: str, details: str, says: str) -> None:
+    """Never a 401 or a 5xx, which the client would try again, and then hide."""
+
+    async def scenario(api: Api) -> None:
+        for path in ("/api/v1/token", "/api/v2/token"):
+            answer = await api.anybody.post(path, content=body)
+            assert (answer.status_code, answer.json()["code"]) == (400, 400)
+            assert answer.json()["details"] == details
+            assert says.split(":")[-1].strip().lower() in answer.json()["message"].lower()
+
+    play(scenario)
+
+
+def test_body_that_is_too_large_is_refused(play: Play) -> None:
+    async def scenario(api: Api) -> None:
+        token = (await grant(api))["accessToken"]
+        answer = await api.anybody.post(
+            PROJECTS, content=b" " * (17 * 2**20), headers={"Authorization": f"Bearer {token}"}
+        )
+        assert (answer.status_code, answer.json()["code"], answer.json()["details"]) == (
+            413,
+            413,
+            "too_large",
+        )
+
+    play(scenario)
+
+
+def test_failed_change_leaves_everything_as_it_was(play: Play) -> None:
+    """A PUT of a project changes quotas and the rest: both or none."""
+
+    async def scenario(api: Api) -> None:
+        bearer = {"Authorization": f"Bearer {(await grant(api))['accessToken']}"}
+        before = (await api.anybody.get(f"{PROJECTS}/3", headers=bearer)).json()
+        for change in (
+            {"resources": [{"nodePool": {"id": "99"}}], "description": "new"},
+            {"resources": [{"gpu": {"deserved": 1}}], "defaultNodePools": ["none"]},
+        ):
+            answer = await api.anybody.put(f"{PROJECTS}/3", json=change, headers=bearer)
+            assert answer.status_code == 400
+            assert (await api.anybody.get(f"{PROJECTS}/3", headers=bearer)).json() == before
+
+    play(scenario)
