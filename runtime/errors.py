@@ -72,6 +72,16 @@ class DeviceGone(DriverError):
     code = "device_gone"
 
 
+class NodeLost(DriverError):
+    """The node that it was placed on is gone; elsewhere it may be started."""
+
+    code = "node_lost"
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"node {node} is down")
+        self.node = node
+
+
 class RuntimeUnavailable(DriverError):
     """The engine does not answer. Says nothing about the containers on it."""
 

@@ -14,6 +14,7 @@ from .usage import ReadUsed
 
 log = logging.getLogger(__name__)
 PATIENCE_S = 5.0
+GPU_IS_LOST, UNKNOWN = 15, 999  # Source: nvml.h, nvmlReturn_t
 STALE_S = 300.0  # who was not asked about for so long is forgotten
 Key = tuple[str, int]
 T = TypeVar("T")
@@ -89,6 +90,7 @@ class Nvml:
                 return {}
             self._handles = {}
         found: dict[str, GpuUsage] = {}
+        is_stale = False
         for uuid in uuids:
             try:
                 if uuid not in self._handles:
@@ -97,6 +99,9 @@ class Nvml:
             except pynvml.NVMLError as error:  # lost, or never one of this machine
                 self._handles.pop(uuid, None)
                 log.debug("NVML tells nothing about %s: %s", uuid, error)
+                is_stale |= getattr(error, "value", None) in (GPU_IS_LOST, UNKNOWN)
+        if is_stale:
+            self.close()  # a GPU comes back only to a process in which nobody keeps NVML open
         return found
 
     def _look(self, pynvml: Any, uuid: str, handle: Any) -> GpuUsage:

@@ -47,6 +47,16 @@ WAITS = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What a container was made from, in its user's words; only a simulation asks, to match its rules."""
+
+    kind: str = ""
+    name: str = ""
+    shape: str = ""
+    project: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """
     One attempt, ready to launch. Everything a label must say is in it, so that
@@ -54,10 +64,14 @@ class ContainerSpec:
 
     Args:
         command: argv; replaces the image's entrypoint. Empty: the image decides.
+        args: follow the command, or the image's entrypoint in place of its own arguments.
+        working_dir: absolute; "": the image decides.
+        pull: "Always": also where the image is present. "Never": only if it is. "": where it is not.
         cpu_cores: limit, in cores; the driver caps it at what the host has.
         memory_mib: limit, in MiB.
         shm_mib: size of /dev/shm in MiB; None leaves the engine's default.
         gpu_uuids: real devices to hand over, by UUID; simulated ones are not listed.
+        mps_pipes: directory by which programs reach the MPS daemon of this host; None: they do not.
         group: name of a network of its own that the members of a group share;
             "" for a container that stands alone.
         aliases: names by which the others of the group find this one.
@@ -65,6 +79,7 @@ class ContainerSpec:
         stays: it is to run on without a command: its standard input stays open, so that the shell
             which many images begin does not end, and what has no command at all waits.
         serves: it is meant to run until it is stopped; only a simulation has to be told.
+        node: that it was placed on; "" where there is only one.
     """
 
     instance: str
@@ -79,6 +94,7 @@ class ContainerSpec:
     memory_mib: int = 512
     shm_mib: int | None = None
     gpu_uuids: tuple[str, ...] = ()
+    mps_pipes: Path | None = None
     mounts: tuple[Mount, ...] = ()
     ports: tuple[Port, ...] = ()
     group: str = ""
@@ -86,6 +102,11 @@ class ContainerSpec:
     peers: tuple[str, ...] = ()
     stays: bool = False
     serves: bool = False
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    pull: str = ""
+    node: str = ""
+    origin: Origin = Origin()
 
     @property
     def name(self) -> str:
@@ -122,6 +143,7 @@ class ContainerState(Enum):
     RUNNING = "running"
     PAUSED = "paused"  # its processes stand still and keep what they have
     EXITED = "exited"
+    LOST = "lost"  # its node is gone, and whether it runs there is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +176,13 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One GPU. The UUID is its identity, never the index."""
+    """
+    One GPU, or one instance of a GPU that is partitioned (MIG). The UUID is its identity, never the index.
+
+    Args:
+        mig_profile: of an instance, for instance `1g.10gb`.
+        parent_uuid: of the GPU that the instance is a part of.
+    """
 
     uuid: str
     product: str
@@ -162,3 +190,5 @@ class Device:
     is_simulated: bool = False
     driver_version: str = ""
     cuda_version: str = ""
+    mig_profile: str = ""
+    parent_uuid: str = ""

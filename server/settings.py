@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     runtime: Literal["auto", "docker", "process", "simulated"] = "auto"
     network_pool: str = "10.213.0.0/16"
     gpus: str = "auto"
+    seed: Path | None = None
     allow_host: tuple[str, ...] = ()
     allow_host_path: tuple[Path, ...] = ()
     secret_key: SecretStr | None = None
@@ -41,6 +42,7 @@ class Settings(BaseSettings):
     crash_at: str | None = None
     lepton_new_deployment_api: bool = True
     lepton_secure_endpoint_defaults: bool = False
+    runai_token_lifetime_s: int = Field(default=86400, ge=1)
     wake_on_request: bool = True
     warm_zero: bool = False
     overcommit: float = Field(default=16.0, ge=1)

@@ -3,13 +3,18 @@
 import click
 
 from .billing import billing
+from .clock import clock
 from .exec_in import exec_in
+from .faults import fault
+from .org import department, node, pool, project
+from .queue import queue, why
 from .registries import registry
 from .reservations import reservation
+from .rules import rule
 from .server import demo, doctor, env, exec_, serve
 from .tokens import token
 from .top import top
-from .workloads import approve, logs, status, why
+from .workloads import approve, logs, status
 
 
 @click.group()
@@ -20,6 +25,7 @@ def main() -> None:
 
 for command in (
     serve, env, exec_, demo, doctor, status, why, logs, approve, reservation, registry, token,
-    top, billing, exec_in,
+    top, billing, exec_in, project, department, pool, node,
+    fault, rule, clock, queue,
 ):  # fmt: skip
     main.add_command(command)

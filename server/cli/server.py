@@ -20,7 +20,8 @@ from .client import credentials, data_dir_of, data_dir_option
 @click.option(
     "--runtime", type=click.Choice(["auto", "docker", "process", "simulated"]), help="[default: auto]"
 )
-@click.option("--gpus", help="auto, none, or NxTYPE such as 4xA100-80GB.  [default: auto]")
+@click.option("--gpus", help="auto, none, 4xA100-80GB, 1xH100-80GB:7x1g.10gb (MIG).  [default: auto]")
+@click.option("--seed", type=click.Path(path_type=Path), help="YAML: simulated nodes, projects, rules.")
 @click.option("--allow-host", multiple=True, help="A further name this server is reached by.")
 @click.option(
     "--allow-host-path", multiple=True, metavar="DIR", help="A directory of this host that may be mounted."

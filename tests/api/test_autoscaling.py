@@ -59,8 +59,7 @@ def test_replica_that_was_not_ready_yet_is_never_taken_away(play: Any) -> None:
             await e.create(most=2, auto_scaler=QPM)
             await e.passes(65)
             await e.ready()
-            rules = api.at.home.driver
-            rules._rules = (replace(SERVES, start_after_s=10_000),)  # type: ignore[attr-defined]  # the next one
+            api.at.rules.given = (replace(SERVES, start_after_s=10_000),)  # the next one
             await e.asked(40, "/work")
             await e.passes(5)
             await e.until("two", lambda: len(e.live) == 2)

@@ -121,7 +121,7 @@ def test_request_that_waits_too_long_is_told_when_to_come_again(play: Any) -> No
     async def scenario(api: Api) -> None:
         async with endpoint(api) as (e, _):
             await at_zero(e)
-            api.at.home.driver._rules = (replace(SERVES, start_after_s=10_000),)  # type: ignore[attr-defined]
+            api.at.rules.given = (replace(SERVES, start_after_s=10_000),)
             asking = asyncio.ensure_future(e.ask())
             await e.until("it starts", lambda: e.live)
             await e.passes(310, step_s=10)

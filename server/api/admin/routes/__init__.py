@@ -5,7 +5,21 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from ....errors import HomeportError
-from . import billing, exec, metrics, registries, reservations, server, tokens, workloads
+from . import (
+    billing,
+    clock,
+    exec,
+    faults,
+    metrics,
+    org,
+    queue,
+    registries,
+    reservations,
+    rules,
+    server,
+    tokens,
+    workloads,
+)
 from .deps import AdminContext
 
 __all__ = ["AdminContext", "make_app", "make_prometheus"]
@@ -26,7 +40,21 @@ async def _unreadable(_request: Request, error: Exception) -> JSONResponse:
 
 def make_app(ctx: AdminContext) -> FastAPI:
     app = _bare(ctx)
-    for part in (server, workloads, exec, reservations, registries, metrics, billing, tokens):
+    for part in (
+        faults,
+        rules,
+        clock,
+        server,
+        workloads,
+        exec,
+        reservations,
+        registries,
+        metrics,
+        billing,
+        tokens,
+        org,
+        queue,
+    ):
         app.include_router(part.router)
     return app
 

@@ -1,5 +1,6 @@
 """What every route of /homeport is given: the context and the caller."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,6 +11,7 @@ from starlette.requests import HTTPConnection
 
 from ....data_plane import DataPlane
 from ....errors import Unauthorized
+from ....levers import Levers
 from ....metrics import Metrics
 from ....reconcile.loop import ReconcileLoop
 from ....services import access
@@ -26,10 +28,11 @@ class AdminContext:
     plane: DataPlane
     runtime: str
     version: str
-    operations: tuple[tuple[str, str, str, str | None], ...]  # area, method, path, test
+    refused: Mapping[str, Counter[str]]  # by dialect: how often what is not served was asked for
     metrics: Metrics
     prices: Mapping[str, Decimal]  # per hour, by shape
     execs: ExecSessions
+    levers: Levers
 
 
 async def context(request: Request) -> AdminContext:

@@ -1,11 +1,14 @@
 """The server itself: health, info, coverage."""
 
-from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from .deps import Bearer, Context
+from ....domain.inventory import NodeGpu
+from ...coverage import to_wire
+from .deps import AdminContext, Bearer, Context
 
 router = APIRouter()
 
@@ -14,7 +17,7 @@ router = APIRouter()
 async def get_health(ctx: Context) -> Response:
     """503 only while the store cannot write; trouble with the runtime is a reason, not an outage."""
     trouble = await ctx.services.store.trouble()
-    told = [trouble, *ctx.loop.reasons, ctx.plane.trouble]
+    told = [trouble, *ctx.loop.reasons, *_gpu_reasons(ctx), ctx.plane.trouble]
     reasons = list(dict.fromkeys(reason for reason in told if reason))
     answer = {"status": "degraded" if reasons else "ok", "reasons": reasons}
     return JSONResponse(answer | ({"message": trouble} if trouble else {}), 503 if trouble else 200)
@@ -22,10 +25,11 @@ async def get_health(ctx: Context) -> Response:
 
 @router.get("/info")
 async def get_info(ctx: Context, _who: Bearer) -> Response:
+    unhealthy = ctx.services.unhealthy()
     nodes = [
         {
             "id": n.id,
-            "gpus": [{"uuid": g.uuid, "product": g.product, "simulated": g.is_simulated} for g in n.gpus],
+            "gpus": [gpu_to_wire(g, unhealthy.get(g.uuid, "")) for g in n.gpus],
         }
         for n in ctx.services.nodes
     ]
@@ -33,11 +37,19 @@ async def get_info(ctx: Context, _who: Bearer) -> Response:
     return JSONResponse(told)
 
 
+def _gpu_reasons(ctx: AdminContext) -> Sequence[str]:
+    gpus = ctx.loop.machine.gpus
+    return gpus.reasons if gpus is not None else ()
+
+
+def gpu_to_wire(gpu: NodeGpu, unhealthy: str) -> dict[str, Any]:
+    """`unhealthy`: why it is, "" for a GPU that is well."""
+    told: dict[str, Any] = {"uuid": gpu.uuid, "product": gpu.product, "simulated": gpu.is_simulated}
+    if gpu.mig_profile:
+        told |= {"mig_profile": gpu.mig_profile, "parent_uuid": gpu.parent_uuid}
+    return told | {"healthy": not unhealthy} | ({"unhealthy_because": unhealthy} if unhealthy else {})
+
+
 @router.get("/coverage")
 async def get_coverage(ctx: Context) -> Response:
-    served = Counter(bool(test) for *_, test in ctx.operations)
-    rows = [
-        {"area": area, "method": method, "path": path, "test": test}
-        for area, method, path, test in ctx.operations
-    ]
-    return JSONResponse({"lepton": {"served": served[True], "of": len(rows), "operations": rows}})
+    return JSONResponse(to_wire(ctx.refused))

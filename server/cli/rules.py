@@ -1,0 +1,110 @@
+"""`homeport rule`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .client import NAME, ask, data_dir_of, data_dir_option
+
+
+@click.group()
+def rule() -> None:
+    """What simulated containers do (docs/simulated.md)."""
+
+
+def _match_options(command: Any) -> Any:
+    told = {
+        "kind": "job, endpoint, pod, ...", "name": "The workload's name.", "image": "Its image.",
+        "shape": "Its resource shape.", "project": "Its project or workspace.", "node": "Its node.",
+    }  # fmt: skip
+    for name, text in reversed(told.items()):
+        command = click.option(f"--match-{name}", metavar="PATTERN", help=text)(command)
+    return command
+
+
+@rule.command("add")
+@data_dir_option
+@click.argument("name", required=False, type=NAME)
+@click.option(
+    "-f", "--file", "path", type=click.Path(path_type=Path), help="YAML, with `rules:` as in a seed file."
+)
+@_match_options
+@click.option("--match-attempt", type=click.IntRange(1), help="1 is the first of a replica.")
+@click.option("--pending", metavar="TIME", help="Between launch and start: 500ms, 30s, 5m; or MIN..MAX.")
+@click.option("--pull", metavar="TIME", help="Of the image, once on each node.")
+@click.option("--run", metavar="TIME", help="Until it ends by itself, or `forever`.")
+@click.option("--exit-code", type=click.IntRange(0, 255))
+@click.option("--oom", is_flag=True, default=None, help="It goes over its memory limit.")
+@click.option("--crash", metavar="SIGNAL", help="For instance SIGSEGV.")
+@click.option("--fail-launch", metavar="TEXT", help="The engine refuses to start it.")
+@click.option("--fail-pull", metavar="TEXT", help="Its image cannot be pulled.")
+@click.option("--log", multiple=True, metavar="LINE", help="A line that it writes at its start.")
+@click.option("--gpu-percent", type=click.FloatRange(0, 100), help="How busy its GPUs are said to be.")
+def add_rule(data_dir: Path | None, name: str | None, path: Path | None, **told: Any) -> None:
+    """Add a rule before all others. HTTP answers and lines with their times are written in a file."""
+    given = {key: value for key, value in told.items() if value not in (None, ())}
+    if (name is None) == (path is None) or (path is not None and given):
+        raise click.UsageError("give a name and options, or -f FILE alone")
+    bodies = _from_file(path) if path is not None else [_body(str(name), given)]
+    for body in bodies:
+        made = ask(data_dir_of(data_dir), "rules", body=body)
+        click.echo(f"{made['name']} is in force for what is launched from now on")
+
+
+def _body(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    match = {key.removeprefix("match_"): given.pop(key) for key in list(given) if key.startswith("match_")}
+    for key in ("pending", "pull", "run"):
+        low, is_span, high = str(given.get(key, "")).partition("..")
+        if is_span:
+            given[key] = {"min": low, "max": high}
+    return {"name": name, "match": match, **given}
+
+
+def _from_file(path: Path) -> list[Any]:
+    """Checked here, where the lines are known."""
+    from ..errors import HomeportError
+    from ..world.reading import checked, read_yaml
+    from ..world.rules import RulesBody
+
+    try:
+        text = read_yaml(path, flag="-f")
+        for index, body in enumerate(checked(RulesBody, text).rules):
+            if not body.name:
+                raise text.refusal(("rules", index), "has no name, by which it is listed and removed")
+    except HomeportError as error:
+        raise click.ClickException(str(error)) from error
+    return text.value["rules"]
+
+
+@rule.command("list")
+@data_dir_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
+def list_rules(data_dir: Path | None, as_json: bool) -> None:
+    """In the order in which they are tried."""
+    found = ask(data_dir_of(data_dir), "rules")
+    if as_json:
+        import json
+
+        click.echo(json.dumps(found))
+        return
+    for one in found:
+        match = " ".join(f"{key}={value}" for key, value in one["match"].items()) or "everything"
+        origin = "" if one["added"] else "  (seed file)"
+        click.echo(f"{one['name']}  {match}  run {_span(one['run'])}, exit {one['exit_code']}{origin}")
+
+
+def _span(told: Any) -> str:
+    if isinstance(told, dict):
+        return f"{told['min']:g}..{told['max']:g} s"
+    return told if isinstance(told, str) else f"{told:g} s"
+
+
+@rule.command("remove")
+@data_dir_option
+@click.argument("name", type=NAME)
+def remove_rule(data_dir: Path | None, name: str) -> None:
+    """Containers that exist keep theirs."""
+    from urllib.parse import quote
+
+    ask(data_dir_of(data_dir), f"rules/{quote(name, safe='')}", method="DELETE")

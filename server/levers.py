@@ -1,0 +1,53 @@
+"""What tests and demos may move: faults, the rules of simulated containers, the clock."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..runtime.clock import Clock, Steerable, SteeredClock, VirtualClock
+from ..runtime.faults import Faults
+from .errors import Conflict
+
+if TYPE_CHECKING:
+    from ..runtime.drivers.simulated import RuleBook
+
+
+@dataclass(frozen=True, slots=True)
+class Levers:
+    """
+    Args:
+        runtime: its kind, for what is said about a lever that is not there.
+        faults, clock: None where this server may not be disturbed. rules: None where nothing is simulated.
+        simulated_nodes: the names of those that can be taken down.
+    """
+
+    runtime: str
+    faults: Faults | None = None
+    rules: "RuleBook | None" = None
+    clock: Steerable | None = None
+    simulated_nodes: Collection[str] = ()
+
+    def get_faults(self) -> Faults:
+        """Raises Conflict where it is not there; so do the others."""
+        if self.faults is None:
+            raise self._missing("faults are", "--testing or --runtime simulated")
+        return self.faults
+
+    def get_rules(self) -> "RuleBook":
+        if self.rules is None:
+            raise self._missing("rules are", "--runtime simulated, or simulated nodes in a --seed file")
+        return self.rules
+
+    def get_clock(self) -> Steerable:
+        if self.clock is None:
+            raise self._missing("a clock that can be moved is", "--testing or --runtime simulated")
+        return self.clock
+
+    def _missing(self, what: str, remedy: str) -> Conflict:
+        return Conflict(
+            f"{what} not for the {self.runtime} runtime as it was started; start the server with {remedy}"
+        )
+
+
+def steerable(clock: Clock) -> Steerable | None:
+    return clock if isinstance(clock, SteeredClock | VirtualClock) else None
