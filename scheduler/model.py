@@ -241,6 +241,9 @@ class Snapshot:
     Pending ids per class, oldest first. `rank` orders ids over classes: lower is older.
 
     Where there are no queues everybody has one without bounds.
+
+    Args:
+        starving: ids that have waited for so long that places are kept for them.
     """
 
     nodes: tuple[Node, ...]
@@ -249,6 +252,7 @@ class Snapshot:
     running: tuple[Running, ...] = ()
     queues: tuple[Queue, ...] = ()
     pools: tuple[Pool, ...] = ()
+    starving: frozenset[str] = frozenset()
 
 
 class Code(Enum):

@@ -22,11 +22,12 @@ class Line:
         number: among all classes, in the snapshot's order.
     """
 
-    __slots__ = ("accounts", "amounts", "ask", "at", "ids", "need", "number", "rank")
+    __slots__ = ("_starving", "accounts", "amounts", "ask", "at", "ids", "need", "number", "rank")
 
     def __init__(self, state: State, ask: AskClass, ids: Sequence[str], number: int) -> None:
         self.ask, self.ids, self.number, self.at = ask, ids, number, 0
         self.rank: Mapping[str, int] = state.snapshot.rank
+        self._starving = state.snapshot.starving
         self.need = need = state.need(ask)
         pool = need.pools[0] if need.pools else ""
         self.accounts: tuple[Account, ...] = need.accounts(pool)
@@ -37,6 +38,10 @@ class Line:
         """Inside a queue: priority, those that do not run yet before more members of those that do, age."""
         ask = self.ask
         return (-ask.priority, ask.is_extra, self.rank.get(self.ids[self.at], 0), self.number)
+
+    @property
+    def starves(self) -> bool:
+        return self.ids[self.at] in self._starving
 
     @property
     def is_entitled(self) -> bool:
@@ -82,8 +87,11 @@ class Project:
             heapq.heappop(self._heap)
 
     def leave_out(self, beyond: list[Line]) -> None:
-        """Moves what is not entitled to `beyond`, up to the first that is: it cannot speak for the queue."""
-        while self._heap and not self._heap[0][1].is_entitled:
+        """
+        Moves what is not entitled to `beyond`, up to the first that is: it cannot speak for the queue. What
+        starves does, lest those behind it pass it for ever.
+        """
+        while self._heap and not (self._heap[0][1].is_entitled or self._heap[0][1].starves):
             beyond.append(heapq.heappop(self._heap)[1])
 
 

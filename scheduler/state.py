@@ -315,6 +315,14 @@ class State:
         node.take(ask, positions, portion, promised)
         self.changes.append(node.order)
 
+    def unput(self, ask: AskClass, placement: Placement) -> None:
+        """Takes a promise back that no queue counts."""
+        node = self.by_name[placement.node]
+        self._log.append((_NODE, node, node.saved(ask.spread)))
+        node.give_back(ask, placement)
+        self.changes.append(node.order)
+        self.dead.clear()
+
     def _account(self, ask: AskClass, placements: Sequence[Placement], need: Need | None = None) -> None:
         pool = self.by_name[placements[0].node].pool
         if need is not None and ask.gpu_memory_mib is None:

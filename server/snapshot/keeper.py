@@ -34,6 +34,7 @@ def build(facts: Facts, works: Iterable[Work]) -> Snapshot:
         running=tuple(r for w in ordered for r in w.running),
         queues=queues_of(facts.org, facts.capacity()),
         pools=pools_of(facts.org),
+        starving=frozenset(i for w in ordered for i in w.starving),
     )
 
 
@@ -81,6 +82,7 @@ class Keeper:
         self._times: dict[str, int] = {}
         self._snapshot = Snapshot((), {}, {})
         self._claims: dict[str, list[DoubleClaim]] = {}
+        self._starving: set[str] = set()
 
     @property
     def claims(self) -> Sequence[DoubleClaim]:
@@ -130,7 +132,7 @@ class Keeper:
     def _forget(self) -> None:
         for kept in (
             self._works, self._pending, self._ids, self._ranks, self._here, self._nodes, self._running,
-            self._times, self._claims,
+            self._times, self._claims, self._starving,
         ):  # fmt: skip
             kept.clear()
         self._all_running = ()
@@ -147,6 +149,7 @@ class Keeper:
         self._times.pop(workload_id, None)
         if work is None:
             return False
+        self._starving -= work.starving
         for ask, wanted in work.asks:
             self._pending[wanted].pop(ask.id, None)
             self._ranks.pop(ask.id, None)
@@ -158,6 +161,7 @@ class Keeper:
 
     def _add(self, work: Work, nodes: set[str], classes: set[AskClass]) -> bool:
         self._works[work.workload.id] = work
+        self._starving |= work.starving
         if work.next_ms is not None:
             self._times[work.workload.id] = work.next_ms
         for ask, wanted in work.asks:
@@ -196,4 +200,5 @@ class Keeper:
             running=self._all_running,
             queues=queues_of(facts.org, facts.capacity()) if is_new else self._snapshot.queues,
             pools=pools_of(facts.org) if is_new else self._snapshot.pools,
+            starving=frozenset(self._starving),
         )

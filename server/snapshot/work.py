@@ -15,6 +15,7 @@ from .facts import Facts
 
 # Ids of one workload have ranks next to each other.
 RANKS_EACH = 1 << 20
+STARVES_MS = 600_000  # after so long places are kept for what waits; a bound of our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Work:
         attempts: all of them. asks: with their classes, in the order of their replicas.
         barred: why nothing of it can be placed now, whatever is free; "" mostly.
         made_room_for: ids of workloads for which replicas of it that wait were evicted.
+        starving: ids of asks that have waited for long.
         next_ms: when time alone changes something about this; None: never.
     """
 
@@ -37,6 +39,7 @@ class Work:
     barred: str
     made_room_for: frozenset[str]
     next_ms: int | None
+    starving: frozenset[str] = frozenset()
 
     def rank(self, index: int) -> int:
         return self.seq * RANKS_EACH + index
@@ -101,10 +104,20 @@ def work_of(
     own = next_try_ms(workload, attempts, now_ms)
     times = [*protections, *(a.next_try_ms for a in live if a.next_try_ms > now_ms)]
     times += [own] if own is not None else []
+    starves_at = _waits_since_ms(workload, attempts) + STARVES_MS
+    if asks and starves_at > now_ms:
+        times.append(starves_at)
     return Work(
         workload, seq, found.revision, attempts, [(ask, classes[len(ask.indexes)]) for ask in asks], running,
         barred, _made_room_for(attempts) if asks else frozenset(), min(times, default=None),
+        frozenset(ask.id for ask in asks) if starves_at <= now_ms and not need.is_extra else frozenset(),
     )  # fmt: skip
+
+
+def _waits_since_ms(workload: Workload, attempts: Sequence[Attempt]) -> int:
+    """Since its last replica came to its end, or it was created, or was to begin."""
+    ends = [a.finished_at_ms or a.placed_at_ms for a in attempts if not a.is_live]
+    return max([workload.created_at_ms, workload.spec.start_at_ms or 0, *ends])
 
 
 def _made_room_for(attempts: Sequence[Attempt]) -> frozenset[str]:

@@ -1,0 +1,113 @@
+"""What has waited for long is kept places for; what is behind it goes on elsewhere."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from homeport.scheduler.model import AskClass, Code, Placement, Running, Snapshot
+from homeport.scheduler.plan import plan
+from tests.unit.asks import ask, node, queue, snapshot, where
+
+
+def busy(name: str, on: str, gpus: int, **kw: object) -> Running:
+    uuids = tuple(f"{on}-g{i}" for i in range(gpus))
+    return Running(f"{name}/1", name, ask(gpus, **kw), Placement(on, uuids), rank=-1)
+
+
+def world(jobs: list[tuple[str, AskClass]], *running: Running, **kw: object) -> Snapshot:
+    """Two nodes of 4 GPUs, with what runs on them taken."""
+    taken = {uuid for r in running for uuid in r.placement.gpu_uuids}
+    nodes = [
+        replace(n, gpus=tuple(replace(g, free=0.0 if g.uuid in taken else 1.0) for g in n.gpus))
+        for n in (node("a", 4), node("b", 4))
+    ]
+    return snapshot(nodes, jobs, running=running, **kw)
+
+
+LARGE, SMALL = ("large", ask(4)), ("small", ask(1))
+
+
+def test_smaller_one_passes_while_the_first_has_not_waited_for_long() -> None:
+    answer = plan(world([LARGE, SMALL], busy("x", "a", 3), busy("y", "b", 4)))
+    assert where(answer) == {"small": "a"}
+
+
+def test_places_are_kept_where_it_will_fit_first_when_it_has_waited_for_long() -> None:
+    running = busy("x", "a", 3), busy("y", "b", 4)
+    answer = plan(world([LARGE, SMALL], *running, starving=frozenset({"large"})))
+    assert where(answer) == {}
+    assert answer.unplaced["large"].reasons[-1] == (
+        "what is free of a is kept for it, since it has waited for long"
+    )
+    assert answer.unplaced["small"].reasons[-1] == (
+        "what is free of a is kept for large, which has waited for long"
+    )
+    assert not answer.evicted
+
+
+def test_others_go_on_beside_the_kept_places() -> None:
+    running = busy("x", "a", 2), busy("y", "b", 3)
+    answer = plan(world([LARGE, SMALL, ("next", ask(1))], *running, starving=frozenset({"large"})))
+    assert where(answer) == {"small": "b"}
+
+
+def test_higher_priority_does_not_wait_for_it() -> None:
+    urgent = ("urgent", ask(1, priority=150))
+    answer = plan(world([LARGE, urgent], busy("x", "a", 3), busy("y", "b", 4), starving=frozenset({"large"})))
+    assert where(answer) == {"urgent": "a"}
+
+
+def test_nothing_is_kept_for_what_fits_on_no_node_at_all() -> None:
+    huge = ("huge", ask(5))
+    answer = plan(world([huge, SMALL], busy("x", "a", 3), starving=frozenset({"huge"})))
+    assert where(answer) == {"small": "a"}
+
+
+def test_nothing_is_kept_for_what_waits_for_its_quota() -> None:
+    large = ("large", ask(4, queue="p"))
+    small = ("small", ask(1, queue="q"))
+    queues = (queue("d", 8), queue("p", 2, "d"), queue("q", 4, "d"))
+    answer = plan(world([large, small], queues=queues, starving=frozenset({"large"})))
+    assert answer.unplaced["large"].code is Code.OVER_QUOTA
+    assert "small" in answer.placed
+
+
+def test_gang_is_kept_as_many_nodes_as_it_needs() -> None:
+    gang = ("gang", ask(4, members=2))
+    answer = plan(world([gang, SMALL], busy("x", "a", 1), busy("y", "b", 1), starving=frozenset({"gang"})))
+    assert where(answer) == {}
+    assert "what is free of a, b is kept for it" in answer.unplaced["gang"].reasons[-1]
+
+
+def test_one_that_may_preempt_still_does_when_places_are_kept_for_it() -> None:
+    large = ("large", ask(4, priority=100, can_preempt=True, queue="p", is_preemptible=True))
+    weak: dict[str, object] = {"queue": "p", "is_preemptible": True, "priority": 50}
+    queues = (queue("d", 8), queue("p", 8, "d"))
+    running = busy("x", "a", 4, **weak), busy("y", "b", 4, **weak)
+    answer = plan(world([large], *running, queues=queues, starving=frozenset({"large"})))
+    assert [e.workload for e in answer.evicted] in (["x"], ["y"])
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_large_one_starts_in_bounded_time_under_an_endless_stream_of_small_ones(
+    members: int, data: st.DataObject
+) -> None:
+    """Small ones arrive in each cycle and run for a few: without kept places it could wait for ever."""
+    lasts = 4
+    ends = data.draw(st.lists(st.integers(1, lasts), min_size=2, max_size=2))
+    running = [(end, busy(f"first-{on}", on, 1)) for end, on in zip(ends, "ab", strict=True)]
+    for cycle in range(lasts * 3 + 3):
+        running = [(end, r) for end, r in running if end > cycle]
+        count = data.draw(st.integers(4, 8))
+        jobs = [("large", ask(4, members=members))] + [(f"s{cycle}-{i}", ask(1)) for i in range(count)]
+        answer = plan(world(jobs, *(r for _, r in running), starving=frozenset({"large"})))
+        if "large" in answer.placed:
+            return
+        for name, places in answer.placed.items():
+            end = cycle + data.draw(st.integers(1, lasts))
+            running.append((end, Running(f"{name}/1", name, ask(1), places[0], rank=-1)))
+    pytest.fail("it has never started")
