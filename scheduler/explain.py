@@ -1,5 +1,6 @@
 """Why something waits, as values and in words: per node pool, per queue and per node."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -7,6 +8,8 @@ from .filters import fixed_refusal, refusal
 from .model import AskClass, Code, Share, Snapshot, Unplaced
 from .needs import EVERYWHERE
 from .state import State
+
+MOST_NAMED = 6  # nodes that say the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +128,28 @@ def _text(
         for p in pools
         if p.fits_later and not p.fits
     ]
+    said = verdict.reasons if verdict is not None else ()
     for q in queues:
-        s = q.share
+        s, unit = q.share, "project" if q.queue == ask.queue else "department"
         lines.append(
-            f"queue {q.queue} in node pool {s.pool}: has {s.allocated.gpus:g} GPU(s), quota "
-            f"{_bound(s.quota.deserved.gpus)}, fair share {s.fair.gpus:g}, limit {_bound(s.quota.limit.gpus)}"
-            + (f"; {q.why}" if q.why else "")
+            f"{unit} {q.queue} in node pool {s.pool}: has {s.allocated.gpus:g} GPU(s), "
+            f"{_bound('quota', s.quota.deserved.gpus)}, fair share {s.fair.gpus:g}, "
+            f"{_bound('limit', s.quota.limit.gpus)}" + (f"; {q.why}" if q.why and q.why not in said else "")
         )
-    lines += [f"node {n.node}: {n.why or 'one member fits'}" for n in nodes]
+    alike: dict[str, list[str]] = {}
+    for n in nodes:
+        alike.setdefault(n.why or "one member fits", []).append(n.node)
+    lines += [f"node {_some(names)}: {why}" for why, names in alike.items()]
     return tuple(lines)
 
 
-def _bound(gpus: float) -> str:
-    return "none" if gpus == inf else f"{gpus:g}"
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:MOST_NAMED])} and {more} more"
+
+
+def _bound(what: str, gpus: float) -> str:
+    return f"no {what} that binds" if gpus == inf else f"{what} {gpus:g}"
 
 
 def wants(ask: AskClass) -> str:

@@ -222,6 +222,7 @@ class Running:
         is_leaving: it has been told to end, and its place will be free.
         is_protected: its guaranteed time has not passed; it is not evicted.
         is_stale: its gang has been below the minimum for too long.
+        was_moved: it was evicted and has only just come back; it is not consolidated again so soon.
     """
 
     id: str
@@ -233,6 +234,7 @@ class Running:
     is_leaving: bool = False
     is_protected: bool = False
     is_stale: bool = False
+    was_moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +246,7 @@ class Snapshot:
 
     Args:
         starving: ids that have waited for so long that places are kept for them.
+        claimants: ids for which others were evicted; what those leave is theirs.
     """
 
     nodes: tuple[Node, ...]
@@ -253,6 +256,7 @@ class Snapshot:
     queues: tuple[Queue, ...] = ()
     pools: tuple[Pool, ...] = ()
     starving: frozenset[str] = frozenset()
+    claimants: frozenset[str] = frozenset()
 
 
 class Code(Enum):

@@ -16,53 +16,84 @@ def plan(snapshot: Snapshot) -> Plan:
     have gone that leave is promised that place; nobody who comes later gets it. The same snapshot always
     gives the same plan.
 
-    What its queue's fair share covers goes before what it does not cover, even where the latter is first in
-    its own queue. For only the former may reclaim, and would else lose to whom it reclaimed it from.
+    Those for which others were evicted come first of all. What its queue's fair share covers goes before what
+    it does not cover, even where the latter is first in its own queue. For only the former may reclaim, and
+    would else lose to whom it reclaimed it from.
     """
     state = State(snapshot)
-    placed: dict[str, tuple[Placement, ...]] = {}
-    promised: dict[str, tuple[Placement, ...]] = {}
-    unplaced: dict[str, Unplaced] = {}
-    waiting: list[Waiting] = []
-    seen: list[str] = []
+    cycle = _Cycle(state)
+    lines = lines_of(state)
+    for line in lines if snapshot.claimants else ():
+        # Equal asks are as good as each other: the first of the class takes the place.
+        for _ in range(sum(id_ in snapshot.claimants for id_ in line.ids)):
+            if not cycle.serve(line):
+                break
     beyond: list[Line] = []
-    held = Held()
-    order = Order(state, lines_of(state), beyond)
+    order = Order(state, (line for line in lines if line.at < len(line.ids)), beyond)
     while order.next is not None or beyond:
         line = order.next
         if line is None:
             order, beyond = Order(state, beyond), []
             continue
-        ask = line.ask
+        if not cycle.serve(line):
+            cycle.refuse(line)
+        order.advance()
+    return cycle.end()
+
+
+class _Cycle:
+    """What has been decided so far."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._placed: dict[str, tuple[Placement, ...]] = {}
+        self._promised: dict[str, tuple[Placement, ...]] = {}
+        self._unplaced: dict[str, Unplaced] = {}
+        self._waiting: list[Waiting] = []
+        self._seen: list[str] = []
+        self._held = Held()
+        self._refused = Unplaced(())  # why the last one was not served
+
+    def serve(self, line: Line) -> bool:
+        """A place for the next of a class, now or once what leaves has gone."""
+        state, id_ = self._state, line.ids[line.at]
         answer = state.allocate_need(line.need, False)
         if not isinstance(answer, Unplaced):
-            placed[line.ids[line.at]] = answer
+            self._placed[id_] = answer
         elif state.has_leaving and not isinstance(later := state.allocate_need(line.need, True), Unplaced):
-            promised[line.ids[line.at]] = later
+            self._promised[id_] = later
         else:
-            rest = tuple(line.ids[line.at :])
-            if answer.code is Code.NO_PLACE:
-                if rest[0] in snapshot.starving:
-                    held.hold(state, ask, rest[0])
-                unplaced[rest[0]] = held.told(rest[0], answer)
-                unplaced.update(dict.fromkeys(rest[1:], held.told("", answer)))
-            else:
-                unplaced.update(dict.fromkeys(rest, answer))
-            waiting.append(Waiting(ask, rest))
-            seen += rest
-            line.at = len(line.ids)
-            order.advance()
-            continue
-        seen.append(line.ids[line.at])
+            self._refused = answer
+            return False
+        self._seen.append(id_)
         line.at += 1
-        order.advance()
-    held.let_go(state)
-    shares = state.shares()
-    room = make_room(state, waiting)
-    promised.update(room.promised)
-    for id_, places in promised.items():
-        unplaced[id_] = _waits(places)
-    return Plan(placed, unplaced, room.evictions, shares, tuple(seen), promised)
+        return True
+
+    def refuse(self, line: Line) -> None:
+        """All that is left of a class whose next could not be served."""
+        why, rest = self._refused, tuple(line.ids[line.at :])
+        if why.code is Code.NO_PLACE:
+            if rest[0] in self._state.snapshot.starving:
+                self._held.hold(self._state, line.ask, rest[0])
+            self._unplaced[rest[0]] = self._held.told(rest[0], why)
+            why = self._held.told("", why)
+        else:
+            self._unplaced[rest[0]] = why
+        self._unplaced.update(dict.fromkeys(rest[1:], why))
+        self._waiting.append(Waiting(line.ask, rest))
+        self._seen += rest
+        line.at = len(line.ids)
+
+    def end(self) -> Plan:
+        """Room is made for what could not be served."""
+        state = self._state
+        self._held.let_go(state)
+        shares = state.shares()
+        room = make_room(state, self._waiting)
+        self._promised.update(room.promised)
+        for id_, places in self._promised.items():
+            self._unplaced[id_] = _waits(places)
+        return Plan(self._placed, self._unplaced, room.evictions, shares, tuple(self._seen), self._promised)
 
 
 def _waits(places: tuple[Placement, ...]) -> Unplaced:

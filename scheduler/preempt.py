@@ -123,7 +123,9 @@ class _Maker:
         there = state.pool_names if EVERYWHERE in pools else pools
 
         def steps() -> list[Step]:
-            return self._victims.of(self._victims.queues, there, lambda r: not is_alike(r.ask, ask))
+            return self._victims.of(
+                self._victims.queues, there, lambda r: not (r.was_moved or is_alike(r.ask, ask))
+            )
 
         self._budget.begin(64)
         found = smallest(state, ask, steps, lambda some: move(state, ask, some), self._budget)

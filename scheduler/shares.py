@@ -200,10 +200,13 @@ class Tree:
     ) -> None:
         accounts = [self.account(i, pool) for i in ids]
         for r in RESOURCES:
-            claims = [
-                Claim(a.deserved[r], self._requestable(a, r, children), a.weight[r], a.quota.rank)
+            claims = [  # without bounds is all there is, and not more: a department's projects divide that
+                Claim(
+                    total[r] if a.deserved[r] == inf else a.deserved[r],
+                    self._requestable(a, r, children), a.weight[r], a.quota.rank,
+                )
                 for a in accounts
-            ]
+            ]  # fmt: skip
             for account, fair in zip(accounts, divide(total[r], claims, is_whole=r == GPUS), strict=True):
                 account.fair[r] = fair
         for account in accounts:

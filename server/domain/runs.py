@@ -167,6 +167,8 @@ def needed(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Need
     if not any(r.attempts for r in replicas):
         first = first_members(spec)
         return Need(tuple(range(first)), first > 1)
+    if not any(_stays(r) for r in replicas) and _has_lost_its_gang(workload, replicas):
+        return Need((), False)  # once the last of them has ended it begins anew, together
     room = width(spec) - sum(r.is_live for r in replicas)
     is_extra = False
     if is_elastic(spec):
@@ -267,10 +269,20 @@ def advance(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Adv
 
 
 def _lost_its_gang(workload: Workload, attempts: Sequence[Attempt]) -> bool:
-    if minimum(workload.spec) == 1 or outcome(workload, attempts) is not Outcome.OPEN:
+    if outcome(workload, attempts) is not Outcome.OPEN:
         return False
-    replicas = list(replica_runs(workload, attempts))
-    return any(r.was_evicted for r in replicas) and _present(replicas) < minimum(workload.spec)
+    return _has_lost_its_gang(workload, list(replica_runs(workload, attempts)))
+
+
+def _has_lost_its_gang(workload: Workload, replicas: Sequence[ReplicaRun]) -> bool:
+    """Evictions took so many members that those that stay, or have succeeded, are too few."""
+    least = minimum(workload.spec)
+    remaining = sum(_stays(r) or r.has_succeeded for r in replicas)
+    return least > 1 and remaining < least and any(r.was_evicted for r in replicas)
+
+
+def _stays(replica: ReplicaRun) -> bool:
+    return replica.is_live and replica.attempts[-1].evicting_at_ms is None
 
 
 def unwanted(workload: Workload, attempt: Attempt, has_failed: bool) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from sqlmodel import Session
 
 from ...scheduler.model import AskClass, Eviction, Plan, Snapshot
-from ..domain.evictions import DOUBLE_CLAIM, DoubleClaim, evicting
+from ..domain.evictions import DOUBLE_CLAIM, DoubleClaim, evicted_for, evicting
 from ..domain.lifecycle import needed
 from ..domain.workload import Attempt, Workload
 from ..snapshot.asks import workload_of
@@ -108,6 +108,16 @@ def held_back(works: Mapping[str, Work]) -> dict[str, str]:
         if work.made_room_for & waiting
         for ask, _ in work.asks
     }
+
+
+def with_claimants(snapshot: Snapshot, works: Mapping[str, Work]) -> Snapshot:
+    """Whoever others leave for, or have left for: it has their places before anybody else."""
+    left = {i for work in works.values() for i in work.made_room_for}
+    left |= {evicted_for(a) for w in works.values() for a in w.live if a.evicting_at_ms is not None}
+    if not left:
+        return snapshot
+    asks = {ask.id for i in left if i in works for ask, _ in works[i].asks}
+    return replace(snapshot, claimants=frozenset(asks))
 
 
 def without(snapshot: Snapshot, asks: Iterable[str]) -> Snapshot:

@@ -19,7 +19,17 @@ from ..snapshot import Ask, Facts, Keeper, Room, Work
 from ..snapshot.asks import workload_of
 from ..store.reservations import list_reservations
 from ..store.writes import add_event, insert_attempt, load_attempts, load_workload
-from .evictions import by_asker, commit, held_back, is_told, quarantine, serves_askers, sparing, without
+from .evictions import (
+    by_asker,
+    commit,
+    held_back,
+    is_told,
+    quarantine,
+    serves_askers,
+    sparing,
+    with_claimants,
+    without,
+)
 from .launches import Machine
 from .replicas import Launch
 from .rooms import end_first, surge_refusal
@@ -69,7 +79,7 @@ class Placing:
             await m.store.write(lambda s: quarantine(s, claims, now))
             self._poke()
         if snapshot is not self.last.snapshot or self.last.plan.placed or self.last.plan.evicted:
-            answer = self._plan(snapshot)
+            answer = self._plan(with_claimants(snapshot, works))
             await self._follow(answer, works, now)
             self.last = Waiting(snapshot, answer, works)
         has_ruled, rules_s = await self._rules.step(works.values(), self._keeper.facts.org, now)
@@ -107,7 +117,8 @@ class Placing:
     async def _follow(self, answer: Plan, works: Mapping[str, Work], now: int) -> None:
         asks = {ask.id: ask for w in works.values() for ask, _ in w.asks}
         placed = [(asks[i], p) for i, p in answer.placed.items()]
-        await asyncio.gather(*(self._commit(ask, p, now) for ask, p in placed))  # in one commit
+        devices = {n.id: {g.uuid for g in n.gpus} for n in self._keeper.facts.nodes} if placed else {}
+        await asyncio.gather(*(self._commit(ask, p, devices, now) for ask, p in placed))  # in one commit
         if answer.evicted:
             await self._evict(answer, now)
         refused: dict[str, Unplaced] = {}
@@ -150,9 +161,9 @@ class Placing:
             await self._m.crash.reach(CrashPoint.EVICTED)
         self._poke()
 
-    async def _commit(self, ask: Ask, placements: Sequence[Placement], now: int) -> None:
-        devices = {n.id: {g.uuid for g in n.gpus} for n in self._keeper.facts.nodes}
-
+    async def _commit(
+        self, ask: Ask, placements: Sequence[Placement], devices: Mapping[str, set[str]], now: int
+    ) -> None:
         def insert(session: Session) -> list[Launch]:
             launches: list[Launch] = []
             current = load_workload(session, ask.workload.id)

@@ -15,6 +15,9 @@ from .facts import Facts
 
 # Ids of one workload have ranks next to each other.
 RANKS_EACH = 1 << 20
+# After an eviction it is left where it is for so long, and after each further one twice as long as before;
+# else some could be moved for each other without end. Bounds of our own.
+SETTLES_MS, SETTLES_AT_MOST_MS = 60_000, 3_600_000
 STARVES_MS = 600_000  # after so long places are kept for what waits; a bound of our own
 
 
@@ -85,6 +88,7 @@ def work_of(
     classes = {n: ask_class(started, n, is_extra=need.is_extra, project=project) for n in map(len, groups)}
     live = [a for a in attempts if a.is_live]
     protections = [at for a in live if (at := _protected_until_ms(workload, a, facts)) > now_ms]
+    settling = _settling(attempts, now_ms)
     leaving = unwanted(workload, attempts) if live else {}
     stale_at = stale_at_ms(workload, attempts) if live and not workload.spec.serving else None
     running = [
@@ -98,11 +102,12 @@ def work_of(
             is_leaving=a.key in leaving or a.evicting_at_ms is not None or a.draining_at_ms is not None,
             is_protected=_protected_until_ms(workload, a, facts) > now_ms,
             is_stale=stale_at is not None and stale_at <= now_ms,
+            was_moved=a.key in settling,
         )
         for a in live
     ]
     own = next_try_ms(workload, attempts, now_ms)
-    times = [*protections, *(a.next_try_ms for a in live if a.next_try_ms > now_ms)]
+    times = [*protections, *settling.values(), *(a.next_try_ms for a in live if a.next_try_ms > now_ms)]
     times += [own] if own is not None else []
     starves_at = _waits_since_ms(workload, attempts) + STARVES_MS
     if asks and starves_at > now_ms:
@@ -133,6 +138,24 @@ def _as_placed(workload: Workload, attempt: Attempt, facts: Facts) -> AskClass:
         asked, cpu=attempt.cpu_cores, memory_mib=attempt.memory_mib, gpu_count=len(attempt.gpu_uuids),
         gpu_portion=attempt.gpu_portion,
     )  # fmt: skip
+
+
+def _settling(attempts: Sequence[Attempt], now_ms: int) -> dict[tuple[str, int], int]:
+    """Until when each live attempt is left where it is, by its key; only those that follow an eviction."""
+    if not any(a.reason == EVICTED for a in attempts):
+        return {}
+    last: dict[int, Attempt] = {}
+    times: dict[int, int] = {}
+    until: dict[tuple[str, int], int] = {}
+    for attempt in sorted(attempts, key=lambda a: a.number):
+        before, last[attempt.index] = last.get(attempt.index), attempt
+        if before is None or before.reason != EVICTED:
+            continue
+        times[attempt.index] = span = min(times.get(attempt.index, SETTLES_MS // 2) * 2, SETTLES_AT_MOST_MS)
+        at = (attempt.started_at_ms or attempt.placed_at_ms) + span
+        if attempt.is_live and at > now_ms:
+            until[attempt.key] = at
+    return until
 
 
 def _protected_until_ms(workload: Workload, attempt: Attempt, facts: Facts) -> int:

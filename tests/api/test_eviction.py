@@ -1,6 +1,7 @@
 """Who makes room for whom, and what becomes of them: the server's part of reclaim and preemption."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session
@@ -345,3 +346,28 @@ def test_later_of_two_that_have_the_same_device_is_ended_and_nobody_else_gets_it
         home.check()
 
     play(scenario, FOREVER, **EIGHT)
+
+
+def test_what_is_left_of_a_gang_ends_once_and_waits_whole_when_a_member_finds_no_place(
+    play: Any, tmp_path: Path
+) -> None:
+    """Its members, asked for one by one, would have run and been ended without end."""
+
+    async def scenario(api: Api) -> None:
+        home = Shared(api)
+        await home.project("a", 6)
+        gang = await home.train("a", "gang", 2, members=3)
+        await home.becomes(gang, "running")
+        answer = await api.client.post("/homeport/faults", json={"kind": "node-down", "node": "small"})
+        fault = answer.json()["id"]
+        await api.at.until("a member is lost", lambda: len(home.live(gang)) == 2)
+        api.at.clock.advance(61)
+        await api.at.until("it begins anew", lambda: home.events(gang, "Requeued"))
+        await home.waits(gang, "Unschedulable")
+        assert (home.live(gang), len(home.attempts(gang))) == ([], 3)
+        assert (await api.client.delete(f"/homeport/faults/{fault}")).status_code < 300
+        await api.at.until("all of it runs again", lambda: len(home.live(gang)) == 3)
+
+    world = tmp_path / "world.yaml"
+    world.write_text("nodes:\n  - {name: large, gpus: 4xH100-80GB}\n  - {name: small, gpus: 2xH100-80GB}\n")
+    play(scenario, FOREVER, seed=world)

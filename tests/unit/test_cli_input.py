@@ -5,6 +5,7 @@ from click.testing import CliRunner
 
 from homeport.server.cli import main
 from homeport.server.cli.client import refusal
+from homeport.server.cli.tables import table
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,13 @@ def test_input_that_cannot_be_is_refused_as_usage(words: list[str], told: str) -
 )
 def test_refusal_is_told_whatever_its_body(status: int, body: bytes, told: str) -> None:
     assert refusal("http://h", status, body) == told
+
+
+def test_columns_line_up_when_cells_are_of_several_lines_or_longer_than_their_heads() -> None:
+    rows = [["a-long-name", "one\ntwo", "7"], ["b", "", "100"]]
+    assert table(("NAME", "QUOTA", "HAS"), rows, right=("HAS",)).splitlines() == [
+        "NAME         QUOTA  HAS",
+        "a-long-name  one      7",
+        "             two",
+        "b                   100",
+    ]

@@ -19,7 +19,7 @@ from homeport.server.domain.rules import Remedy, in_force, verdicts
 from homeport.server.domain.runs import Need, Outcome, outcome
 from homeport.server.domain.workload import Attempt, AttemptState, Phase, Workload, WorkloadSpec
 from homeport.server.errors import Conflict
-from homeport.server.reconcile.evictions import commit, held_back, sparing, without
+from homeport.server.reconcile.evictions import commit, held_back, sparing, with_claimants, without
 from homeport.server.reconcile.replicas import Record, diff
 from homeport.server.snapshot import Facts, Work, build
 from homeport.server.snapshot.work import running_id, work_of
@@ -82,6 +82,18 @@ def test_evicted_gang_begins_anew_as_a_gang_once_all_its_members_have_ended() ->
     assert step is not None
     assert step.workload.runs_failed == 0
     assert needed(step.workload, ended, NOW) == Need((0, 1), True)
+
+
+@pytest.mark.parametrize("first", [evicted(0), attempt(0, state=AttemptState.ENDED, exit_code=0)])
+def test_no_member_of_an_evicted_gang_is_asked_for_while_the_last_of_them_end(first: Attempt) -> None:
+    leaving = replace(attempt(1), evicting_at_ms=NOW, evicted_by="stale gang")
+    nothing = Need((), False)
+    assert needed(gang(3), [first, leaving, evicted(2)], NOW) == nothing
+    assert needed(gang(3), [first, evicted(1), evicted(2)], NOW) == nothing  # it is to begin anew first
+
+
+def test_member_is_asked_for_alone_when_the_others_stay() -> None:
+    assert needed(gang(2), [attempt(0), evicted(1)], NOW) == Need((1,), False)
 
 
 def test_member_beyond_the_minimum_is_asked_for_alone_when_it_was_evicted() -> None:
@@ -316,6 +328,17 @@ def test_queue_of_what_is_held_back_loses_nothing_more_meanwhile() -> None:
     works = works_of((job(), [attempt()]), (other, []))
     mixed = [*plan_of(attempt(), by="a/0"), *plan_of(replace(attempt(), workload_id="x"), by="b/0")]
     assert [e.by for e in sparing(mixed, {"local"}, works)] == ["b/0"]
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["leaves", "has left"])
+def test_place_belongs_to_whom_it_was_made_for(is_gone: bool) -> None:
+    asker = replace(job(), id="v", name="v")
+    leaving = replace(attempt(), evicting_at_ms=NOW, evicted_by="consolidated for v")
+    works = works_of((job(), [evicted() if is_gone else leaving]), (asker, []))
+    snapshot = build(Facts(()), works.values())
+    assert with_claimants(snapshot, works).claimants == {"v/0"}
+    nobody = works_of((job(), [attempt()]), (asker, []))
+    assert with_claimants(snapshot, nobody) is snapshot
 
 
 # -- rules ---------------------------------------------------------------------

@@ -90,6 +90,19 @@ def test_one_that_may_preempt_still_does_when_places_are_kept_for_it() -> None:
     assert [e.workload for e in answer.evicted] in (["x"], ["y"])
 
 
+def test_place_that_others_left_goes_to_whom_they_left_it_for() -> None:
+    """Not to an older one of the same standing, nor to one that starves: else more would be evicted."""
+    older, asker = ("older", ask(4)), ("asker", ask(4, can_preempt=True))
+    free = world([older, asker], busy("y", "b", 4))
+    assert where(plan(free)) == {"older": "a"}
+    assert where(plan(replace(free, claimants=frozenset({"asker"})))) == {"asker": "a"}
+    both = replace(free, claimants=frozenset({"asker"}), starving=frozenset({"older"}))
+    assert where(plan(both)) == {"asker": "a"}
+    leaving = replace(busy("x", "a", 4), is_leaving=True)
+    later = world([older, asker], leaving, busy("y", "b", 4), claimants=frozenset({"asker"}))
+    assert list(plan(later).promised) == ["asker"]
+
+
 @pytest.mark.parametrize("members", [1, 2])
 @settings(max_examples=50, deadline=None)
 @given(st.data())

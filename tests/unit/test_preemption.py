@@ -1,10 +1,11 @@
 """Who makes room for whom: the tables of scenarios, and what must hold in each of them."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from homeport.scheduler.model import Plan
+from homeport.scheduler.model import EvictedBy, Plan
 from homeport.scheduler.plan import plan
 from tests.unit.scenarios import consolidation, gangs, preempt, reclaim
 from tests.unit.scenarios.tables import Scenario, expected, leftover, outcome, rows, snapshot_of
@@ -94,3 +95,12 @@ def test_the_evicted_are_told_who_takes_their_place_and_why(
 
 def test_rows_skip_empty_lines() -> None:
     assert rows("\n a 1\n\n  b 2 x3\n") == [("a", "1"), ("b", "2", "x3")]
+
+
+def test_nobody_is_moved_again_before_it_has_settled() -> None:
+    """Or two that do not fit beside each other would be moved for each other without end."""
+    cases = {s.name: s for s in consolidation.SCENARIOS}
+    world = snapshot_of(cases["the-last-comer-is-moved"])
+    assert [e.how for e in plan(world).evicted] == [EvictedBy.CONSOLIDATION]
+    settling = replace(world, running=tuple(replace(r, was_moved=True) for r in world.running))
+    assert plan(settling).evicted == ()

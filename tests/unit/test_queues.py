@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -277,7 +278,17 @@ def test_explain_tells_each_node_and_each_queue_its_reason() -> None:
     assert [(q.queue, q.code) for q in told.queues] == [("a", Code.OVER_LIMIT), ("d", None)]
     assert told.text[0] == "asks for 2 GPU(s), 0 CPU core(s), 0 MiB memory"
     assert "node m: node not ready" in told.text
+    assert "project a in node pool default: has 0 GPU(s), quota 1, fair share 0, limit 1" in told.text
     assert explain(job("a"), world).verdict is None
+
+
+def test_explain_says_once_what_many_nodes_say() -> None:
+    world = snapshot([node(f"n{i}", 1) for i in range(9)], [], queues=(queue("a", inf),))
+    text = explain(job("a", 2, **KEEP), world).text
+    assert [line for line in text if line.startswith("node ")] == [
+        "node n0, n1, n2, n3, n4, n5 and 3 more: short of 1 free GPU(s)"
+    ]
+    assert any("no quota that binds" in line and "no limit that binds" in line for line in text)
 
 
 OWNED = st.builds(

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from homeport.runtime.model import ContainerState, Handle, Observed
 from homeport.server.domain.runs import Outcome, back_off_ms, begun_anew, needed, outcome, phase_of
 from homeport.server.domain.workload import Attempt, AttemptState, Phase, Workload, WorkloadSpec
-from homeport.server.reconcile.replicas import Archive, Change, Launch, Record, Remove, Stop, diff
+from homeport.server.reconcile.replicas import Archive, Calm, Change, Launch, Record, Remove, Stop, diff
 
 SPEC = WorkloadSpec(image="a:1", command=("true",), shape="cpu.small", cpu_cores=1, memory_mib=4096)
 
@@ -101,11 +101,15 @@ class Machine(RuleBasedStateMachine):
         self.attempts: list[Attempt] = []
         self.seen: dict[tuple[str, int], Observed] = {}
         self.starts: list[tuple[str, int]] = []
+        self.calm = Calm()
 
     def actions(self):  # type: ignore[no-untyped-def]
         held = {} if self.workload.archived_at_ms else {self.workload.id: self.workload}
         rows = self.attempts if held else []
-        return diff(held, rows, list(self.seen.values()), now_ms=self.now_ms)
+        seen = list(self.seen.values())
+        anew = diff(held, rows, seen, now_ms=self.now_ms)
+        assert diff(held, rows, seen, now_ms=self.now_ms, calm=self.calm) == anew
+        return anew
 
     def save(self, new: Attempt) -> None:
         self.attempts = [new if a.key == new.key else a for a in self.attempts]

@@ -419,6 +419,12 @@ def test_workload_of_lepton_is_shown_as_what_it_is() -> None:
     assert workloads.view(seen(plain))["spec"]["command"] == "true"
 
 
+def test_message_of_an_earlier_attempt_is_gone_when_the_pod_runs_again() -> None:
+    over = ended(code=1, reason="Error", message="ended with exit code 1")
+    assert workloads.record(seen(spec(), over, attempt(number=2)))["phaseMessage"] == ""
+    assert workloads.record(seen(spec(), over))["phaseMessage"] == "ended with exit code 1"
+
+
 def test_history_tells_each_phase_once_and_ends_with_the_present_one() -> None:
     def row(seq: int, reason: str) -> EventRow:
         return EventRow(
@@ -430,6 +436,35 @@ def test_history_tells_each_phase_once_and_ends_with_the_present_one() -> None:
     told = [r["spec"]["phaseUpdate"]["phase"] for r in history(rows, seen(spec(), attempt()))
             if r["meta"]["type"] == "PhaseUpdate"]  # fmt: skip
     assert told == ["Pending", "Initializing", "Running", "Pending", "Initializing", "Running"]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "phases"),
+    [
+        (
+            ("Created", "Scheduled", "Started", "Evicted", "Stopped"),
+            ["Pending", "Initializing", "Running", "Pending"],
+        ),
+        (
+            ("Created", "Scheduled", "Started", "StopRequested", "Stopped"),
+            ["Pending", "Initializing", "Running", "Stopping", "Stopped"],
+        ),
+    ],
+    ids=["evicted", "suspended"],
+)
+def test_history_tells_of_stopped_only_when_somebody_stopped_it(
+    reasons: tuple[str, ...], phases: list[str]
+) -> None:
+    rows = [
+        EventRow(
+            seq=i, workload_id="work-ab12", type="Normal", reason=r, message=r, count=1, last_ms=i * 1000
+        )
+        for i, r in enumerate(reasons)
+    ]
+    told = [r["spec"]["phaseUpdate"]["phase"] for r in history(rows, seen(spec(), attempt()))
+            if r["meta"]["type"] == "PhaseUpdate"]  # fmt: skip
+    assert told[: len(phases)] == phases
+    assert ("Stopped" in told) == ("Stopped" in phases)
 
 
 def test_id_is_a_uuid_without_underscores_that_stays() -> None:

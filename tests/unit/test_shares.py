@@ -152,6 +152,14 @@ def test_a_department_asks_for_no_more_than_its_projects_may_use_when_they_have_
     assert fair_of(queues, {"r": 8, "b": 8}, 8) == {"red": 1, "blue": 7, "r": 1, "b": 7}
 
 
+def test_projects_divide_the_pool_when_their_department_has_no_bounds() -> None:
+    """So is department `default`. Source: KAI, resource_division: unlimited deserves the total."""
+    queues = [queue("all", inf), queue("a", 0, "all"), queue("b", 0, "all")]
+    assert fair_of(queues, {"a": 8, "b": 8}, 8) == {"all": 8, "a": 4, "b": 4}
+    queues = [queue("all", inf), queue("a", 4, "all"), queue("b", 4, "all")]
+    assert fair_of(queues, {"a": 6, "b": 4}, 8) == {"all": 8, "a": 4, "b": 4}
+
+
 def test_what_runs_counts_as_asked_for_and_what_leaves_does_not() -> None:
     place = Placement("n", ("g00", "g01"))
     stays = Running("s", "s", ask("a", 2), place)

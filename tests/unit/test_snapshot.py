@@ -186,6 +186,18 @@ def test_what_is_preemptible_is_protected_until_its_guaranteed_time_has_passed()
     assert [r.is_protected for r in running(work, [attempt()], NOW + 60_000)] == [False]
 
 
+def test_what_was_evicted_settles_for_a_minute_once_it_is_back() -> None:
+    work = workload(is_preemptible=True)
+    before = attempt(state=AttemptState.ENDED, reason="Evicted", finished_at_ms=NOW)
+    back = replace(attempt(), number=2, placed_at_ms=NOW, started_at_ms=NOW)
+    assert [r.was_moved for r in running(work, [back], NOW)] == [False]
+    assert [r.was_moved for r in running(work, [before, back], NOW + 59_999)] == [True]
+    assert [r.was_moved for r in running(work, [before, back], NOW + 60_000)] == [False]
+    twice = [before, replace(before, number=2), replace(back, number=3)]
+    assert [r.was_moved for r in running(work, twice, NOW + 119_999)] == [True]
+    assert [r.was_moved for r in running(work, twice, NOW + 120_000)] == [False]
+
+
 def test_what_is_told_to_end_is_leaving() -> None:
     stopped = workload(is_stopped=True)
     assert [r.is_leaving for r in running(workload(), [attempt()])] == [False]
