@@ -7,7 +7,7 @@ from .figures import show
 
 NAMES = (
     "startup", "launch", "reads", "submits", "clients", "logs", "memory",
-    "gateway", "streams", "changes", "wake", "takeover", "placements",
+    "gateway", "streams", "changes", "wake", "takeover", "placements", "jobs",
 )  # fmt: skip
 
 

@@ -73,6 +73,8 @@ class HostPorts:
         Args:
             taken: host ports that somebody else turned out to have; others take their place.
         """
+        if workload.spec.serving is None:
+            return {}  # a job never has any, and thousands are launched
         wanted = wanted_ports(workload)
         have = self.store.read(lambda s: leases.host_ports_of(s, [workload.id]))[workload.id]
         if have.keys() == wanted.keys() and not set(have.values()) & set(taken) and not _moved(wanted, have):

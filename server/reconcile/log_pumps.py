@@ -17,7 +17,7 @@ class LogPumps:
 
     def ensure(self, key: Key, handle: Handle) -> None:
         """For a running container. A pump that failed is started again and goes on where the file ends."""
-        if not self._files.is_sealed(key):
+        if key not in self._tasks and not self._files.is_sealed(key):
             self._tasks.start(key, lambda: self._follow(key, handle))
 
     async def finish(self, key: Key, handle: Handle) -> None:

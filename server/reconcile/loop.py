@@ -12,26 +12,24 @@ from ...runtime.errors import DriverError, PortTaken, RuntimeUnavailable
 from ...runtime.model import ContainerSpec, ContainerState, Handle, Observed, RegistryLogin
 from ...scheduler.model import Unplaced
 from ..crashpoints import CrashPoint
-from ..domain.registries import NO_LOGIN
 from ..domain.workload import Attempt, AttemptState, Workload
 from ..errors import StoreUnavailable
 from ..routing import Route
 from ..store.host_ports import release as release_host_ports
-from ..store.ingresses import ingresses_of
 from ..store.log_files import Key
 from ..store.writes import add_event, load_workload, save_attempt, save_workload
 from .autoscale import Autoscaler
 from .drains import Drains
 from .gpus import tell_sharing
 from .host_ports import may_move
-from .ingress_routes import with_hosts
 from .launches import Machine, container_spec, failed_launch, group_of, moved_port
 from .log_pumps import LogPumps
 from .placing import Placing, Waiting
 from .probing import Probing
-from .replicas import Action, Archive, Change, Launch, Pause, Record, Remove, Resume, Stop, diff, unseen
+from .pulls import add_unusable
+from .replicas import Action, Archive, Calm, Change, Launch, Pause, Record, Remove, Resume, Stop, diff, unseen
 from .rooms import resume_rollouts
-from .routes import routes_of
+from .route_table import wanted_routes
 from .tasks import KeyedTasks
 from .told import as_told_since, is_to_start
 
@@ -42,7 +40,6 @@ LONG_PASS_S, LONGEST_REST_S = 0.1, 1.0
 STOP_GRACE_S = 30.0
 BLIND_PASSES = 2
 ROUTES = "routes"
-MOST_ENDPOINTS = 100_000
 HEARTBEAT_S = 3.0
 
 
@@ -75,6 +72,7 @@ class ReconcileLoop:
         self._routes: Mapping[str, Route] = {}  # that the gateway was shown
         self._showing = asyncio.Lock()
         self._drains = Drains(machine)
+        self._calm = Calm()
         self._placing = Placing(machine, self._begin, self.poke)
 
     def poke(self) -> None:
@@ -184,7 +182,7 @@ class ReconcileLoop:
         self.observed = observed
         now = m.clock.now_ms()
         workloads, attempts = self._load(now, {o.workload_id for o in observed} | self._groups)
-        actions = diff(workloads, attempts, observed, now_ms=now)
+        actions = diff(workloads, attempts, observed, now_ms=now, calm=self._calm)
         if self._is_first:
             self._is_first = False
             self._drains.adopt(workloads, attempts)
@@ -220,10 +218,12 @@ class ReconcileLoop:
     def _load(self, now_ms: int, also: Iterable[str]) -> tuple[dict[str, Workload], list[Attempt]]:
         """What may change by itself, and what has something on the machine all the same."""
         reads = self._m.store.reads
-        found = {f.workload.id: f.workload for f in reads.active(now_ms)}
-        rest = set(also) - found.keys()
-        found |= {f.workload.id: f.workload for f in reads.by_ids(sorted(rest))} if rest else {}
-        by_id = reads.attempts(list(found))
+        active = reads.active(now_ms)
+        by_id = reads.attempts_of(active)
+        rest = set(also) - by_id.keys()
+        others = reads.by_ids(sorted(rest)) if rest else []
+        by_id |= reads.attempts([f.id for f in others]) if others else {}
+        found = {f.id: f.workload for f in (*active, *others)}
         return found, [a for mine in by_id.values() for a in mine]
 
     # -- actions ------------------------------------------------------------
@@ -308,7 +308,7 @@ class ReconcileLoop:
         found = self._m.pull_login(workload)
         if found.unusable:
             now = self._m.clock.now_ms()
-            await self._m.store.write(lambda s: _add_unusable(s, workload.id, found.unusable, now))
+            await self._m.store.write(lambda s: add_unusable(s, workload.id, found.unusable, now))
         return found.login
 
     def _give_up_pulls(self, attempts: Sequence[Attempt]) -> None:
@@ -330,30 +330,12 @@ class ReconcileLoop:
         """
         async with self._showing:
             await self._tasks.join(ROUTES)  # of one that was cancelled meanwhile
-            routes = self._wanted_routes()
+            routes = wanted_routes(self._m, self._addresses)
             if routes != self._routes:
                 self._routes = routes
                 self._m.traffic.shown(routes.values())
                 self._tasks.start(ROUTES, lambda: self._m.show_routes(routes.values()))
                 await self._tasks.join(ROUTES)
-
-    def _wanted_routes(self) -> Mapping[str, Route]:
-        reads = self._m.store.reads
-        tokens: dict[str, frozenset[str]] = {}
-        for token in reads.tokens():
-            tokens[token.workspace] = tokens.get(token.workspace, frozenset()) | {token.sha256}
-        pages = (
-            reads.page(w, kind, size=MOST_ENDPOINTS, archived=False)
-            for w in tokens
-            for kind in ("endpoint", "pod")
-        )
-        workloads = [f.workload for page in pages for f in page]
-        by_id = reads.attempts([w.id for w in workloads]) if workloads else {}
-        attempts = [a for mine in by_id.values() for a in mine]
-        ingresses, rpm = self._m.store.read(ingresses_of), self._m.ingress_rpm
-        wakes = self._m.zero.wakes
-        routes = routes_of(workloads, attempts, self._addresses, tokens, wakes=wakes)
-        return with_hosts(routes, ingresses, tokens, rpm)
 
     async def _resume(self, attempt: Attempt, handle: Handle) -> None:
         await self._m.driver.resume(handle)
@@ -415,8 +397,3 @@ class ReconcileLoop:
         await self._m.crash.reach(CrashPoint.GROUP_REMOVED)
         if self._groups is not None:
             self._groups.discard(group)
-
-
-def _add_unusable(session: Session, workload_id: str, messages: Sequence[str], now_ms: int) -> None:
-    for message in messages:
-        add_event(session, workload_id, now_ms, NO_LOGIN, message, type_="Warning")

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 
+from sqlmodel import Session
+
 from ...runtime.errors import ImagePullFailed, PullFailure
 from ...runtime.images import registry_of
+from ..domain.registries import NO_LOGIN
+from ..store.writes import add_event
 
 ADD = "`homeport registry add NAME --server {} --username USER --password-stdin`"
 
@@ -49,3 +53,9 @@ def remedy(error: ImagePullFailed, pull_secrets: Sequence[str]) -> str:
             )
         case PullFailure.LIMITED | PullFailure.OTHER:
             return ""
+
+
+def add_unusable(session: Session, workload_id: str, messages: Sequence[str], now_ms: int) -> None:
+    """Events that tell which logins its image was pulled without."""
+    for message in messages:
+        add_event(session, workload_id, now_ms, NO_LOGIN, message, type_="Warning")

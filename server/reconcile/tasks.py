@@ -41,6 +41,14 @@ class KeyedTasks:
         del self._tasks[key]
         self._when_done()
 
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether its task is in flight."""
+        return key in self._tasks
+
+    def __bool__(self) -> bool:
+        """Whether any is in flight."""
+        return bool(self._tasks)
+
     def cancel(self, key: Hashable) -> None:
         if (task := self._tasks.get(key)) is not None:
             task.cancel()

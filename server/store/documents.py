@@ -8,15 +8,23 @@ from ..errors import Invalid
 
 # Read by pydantic's own parser: half the time of json and the constructors, and the types are checked.
 _WORKLOAD, _ATTEMPT = TypeAdapter(Workload), TypeAdapter(Attempt)
+NOT_JSON = ("NaN", "Infinity")
 
 
 def to_doc(thing: Workload | Attempt) -> str:
     """
+    A workload, which is made of what came from outside, is read back to see that it can be. An attempt is
+    our own, and flat: only a number that JSON has not can be wrong with it.
+
     Raises:
         Invalid: it would not be read as it was written (a lone surrogate, NaN, Infinity, hundreds of
             levels), and so would break every list and comparison that it is in.
     """
     try:
+        if isinstance(thing, Attempt):
+            told = to_json(thing, inf_nan_mode="constants").decode()
+            if not any(word in told for word in NOT_JSON):
+                return told
         doc = to_json(thing, inf_nan_mode="null").decode()
         again = workload_from(doc) if isinstance(thing, Workload) else attempt_from(doc)
     except ValueError as error:

@@ -89,7 +89,8 @@ class LogFiles:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._draft(key).open("ab") as file:
-            await asyncio.to_thread(os.fsync, file.fileno())
+            if file.tell():  # of a container that said nothing there is nothing to lose
+                await asyncio.to_thread(os.fsync, file.fileno())
         self._draft(key).replace(self.path(key))
         self._wake(key)
 

@@ -18,7 +18,7 @@ from sqlmodel import col, func, select
 
 from ..domain.workload import Attempt, Phase, Workload
 from .documents import attempt_from, workload_from
-from .tables import AttemptRow, TokenRow, WorkloadRow
+from .tables import AttemptRow, ProjectRow, TokenRow, WorkloadRow
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,15 @@ COUNTS = prepared(
     .where(col(_w.workspace) == bindparam("ws"), col(_w.is_archived) == literal_column("0"))
     .group_by(col(_w.kind))
 )
+# The names of the workspaces make it a look into an index for each, instead of at all there ever was.
+_workspaces = select(col(ProjectRow.name)).union(select(col(_t.workspace)))
+SERVES = prepared(
+    _found().where(
+        col(_w.workspace).in_(_workspaces),
+        col(_w.kind).in_((literal_column("'endpoint'"), literal_column("'pod'"))),
+        col(_w.is_archived) == literal_column("0"),
+    )
+)
 _attempts = select(col(_a.workload_id), col(_a.doc)).order_by(col(_a.number), col(_a.replica_id))
 ATTEMPTS = prepared(_attempts.where(col(_a.workload_id).in_(_one_of("ids"))))
 ATTEMPTS_OF_ONE = prepared(_attempts.where(col(_a.workload_id) == bindparam("id")))
@@ -137,6 +146,7 @@ class Reads:
         self._db, self._commits = connection, commits
         self._tokens: tuple[int, list[Token]] = (-1, [])
         self._active: dict[str, Found] = {}
+        self._attempts: dict[str, tuple[int, list[Attempt]]] = {}  # at which revision of their workload
         self._asked: tuple[int, list[tuple[str, int]]] = (-1, [])  # at which commit, and what had expired
 
     def get(self, workspace: str, workload_id: str) -> Found | None:
@@ -176,6 +186,10 @@ class Reads:
         self._active = {i: one for i, _ in keys if (one := fresh.get(i) or known.get(i)) is not None}
         self._asked = (commits, expired)
         return list(self._active.values())
+
+    def serves(self) -> list[Found]:
+        """What serves, of all workspaces, unless it is archived; in no order."""
+        return self._found(SERVES)
 
     def everywhere(
         self,
@@ -225,6 +239,18 @@ class Reads:
         for workload_id, doc in rows:
             found[workload_id].append(attempt_from(doc))
         return found
+
+    def attempts_of(self, found: Sequence[Found]) -> dict[str, list[Attempt]]:
+        """
+        As `attempts`, for the loop, which asks over and over: what has not changed since is the same list.
+        """
+        known = self._attempts
+        stale = [f.id for f in found if (one := known.get(f.id)) is None or one[0] != f.revision]
+        fresh = self.attempts(stale) if stale else {}
+        self._attempts = {
+            f.id: (f.revision, fresh[f.id]) if f.id in fresh else known[f.id] for f in found
+        } if stale or len(found) != len(known) else known  # fmt: skip
+        return {f.id: self._attempts[f.id][1] for f in found}
 
     def live_attempts(self) -> list[Attempt]:
         return [attempt_from(doc) for (doc,) in self._db.execute(LIVE)]

@@ -1,10 +1,11 @@
 """The one writer: a thread that runs queued writes, many to a commit."""
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
@@ -14,18 +15,21 @@ from ..errors import StoreUnavailable
 
 T = TypeVar("T")
 MAX_BATCH = 500
+DATABASE = "database"  # where a session of the writer has the sqlite3 connection
 # Not the write's own fault: no room, no access, a disk or file that is damaged.
 STORAGE_FAILURES = frozenset({
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB,
 })  # fmt: skip
 
+_Answer = tuple[Any, BaseException | None]
 _Job = tuple[Callable[[Session], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 
 
 class Writer:
     """
-    `write` answers after the commit that holds it (synchronous=FULL), never before.
+    `write` answers after the commit that holds it (synchronous=FULL), never before. Where a neighbour
+    is refused it may be run a second time, so it must change nothing but its session.
     `trouble` is why nothing can be written, "" while all is well; the next commit clears it.
     `commits` grows with each, so that who remembers what was read knows when to read again.
     """
@@ -34,6 +38,7 @@ class Writer:
         self._engine = engine
         self.trouble = ""
         self.commits = 0
+        self._unanswered = 0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -42,7 +47,16 @@ class Writer:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._jobs.put((work, loop, done))
-        return await done
+        self._unanswered += 1
+        try:
+            return await done
+        finally:
+            self._unanswered -= 1
+
+    @property
+    def unanswered(self) -> int:
+        """Writes whose askers wait, be it for their turn or for the commit."""
+        return self._unanswered
 
     @property
     def queued(self) -> int:
@@ -56,40 +70,76 @@ class Writer:
     def _run(self) -> None:
         is_open = True
         while is_open:
-            first = self._jobs.get()
             batch: list[_Job] = []
-            while first is not None and len(batch) < MAX_BATCH:
-                batch.append(first)
+            job = self._jobs.get()
+            while job is not None:
+                batch.append(job)
+                if len(batch) == MAX_BATCH:
+                    break  # before another is taken, which nobody would run
                 try:
-                    first = self._jobs.get_nowait()
+                    job = self._jobs.get_nowait()
                 except queue.Empty:
                     break
-            is_open = first is not None
+            is_open = job is not None
             if batch:
                 self._commit(batch)
 
     def _commit(self, batch: list[_Job]) -> None:
-        answers: list[tuple[_Job, Any, BaseException | None]] = []
         try:
-            with Session(self._engine, expire_on_commit=False) as session:
-                for job in batch:
-                    try:
-                        with session.begin_nested():  # one bad write must not undo its neighbours
-                            answers.append((job, job[0](session), None))
-                    except Exception as error:  # handed to whoever asked for this write
-                        if _storage_failure(error):  # SQLite may have undone the neighbours as well
-                            raise
-                        answers.append((job, None, error))
-                session.commit()
+            answers = self._together(batch) or self._apart(batch)
             self.trouble = ""
         except Exception as error:  # the commit itself failed: nobody may believe in it
             if found := _storage_failure(error):
                 self.trouble = f"the store cannot write ({found}); it goes on by itself once it can"
                 error = StoreUnavailable(self.trouble)
-            answers = [(job, None, error) for job in batch]
+            answers = [(None, error) for _ in batch]
         self.commits += 1
-        for (_, loop, done), value, error in answers:
+        for (_, loop, done), (value, error) in zip(batch, answers, strict=True):
             loop.call_soon_threadsafe(_settle, done, value, error)
+
+    def _together(self, batch: list[_Job]) -> list[_Answer] | None:
+        """
+        All of them without a savepoint for each, which costs more than most writes do.
+
+        Returns:
+            None: one of several was refused. Nothing of any is written, and all are to be run again.
+        """
+        answers: list[_Answer] = []
+        with self._session() as session:
+            for work, _, _ in batch:
+                try:
+                    value = work(session)
+                    session.flush()
+                except Exception as error:  # handed to whoever asked for this write
+                    if _storage_failure(error):
+                        raise
+                    return [(None, error)] if len(batch) == 1 else None
+                answers.append((value, None))
+            session.commit()
+        return answers
+
+    def _apart(self, batch: list[_Job]) -> list[_Answer]:
+        """One bad write must not undo its neighbours."""
+        answers: list[_Answer] = []
+        with self._session() as session:
+            for work, _, _ in batch:
+                try:
+                    with session.begin_nested():
+                        value = work(session)
+                    answers.append((value, None))
+                except Exception as error:  # handed to whoever asked for this write
+                    if _storage_failure(error):  # SQLite may have undone the neighbours as well
+                        raise
+                    answers.append((None, error))
+            session.commit()
+        return answers
+
+    @contextlib.contextmanager
+    def _session(self) -> Generator[Session]:
+        """With its connection at hand: to ask for it each time costs more than most statements."""
+        with Session(self._engine, expire_on_commit=False) as session:
+            session.info[DATABASE] = session.connection().connection.dbapi_connection
+            yield session
 
 
 def _storage_failure(error: BaseException | None) -> sqlite3.Error | None:

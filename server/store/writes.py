@@ -18,6 +18,7 @@ from .documents import attempt_from, to_doc, workload_from
 from .leases import check_devices, free_leases, restore_leases, take_leases
 from .reads import prepared
 from .tables import AttemptRow, EventRow, WorkloadRow
+from .writer import DATABASE
 
 _w, _a, _e = WorkloadRow, AttemptRow, EventRow
 ONE = literal_column("1")
@@ -35,11 +36,31 @@ SAVE = prepared(
         set_={name: _given.excluded[name] for name in _follows} | {"revision": col(_w.revision) + ONE},
     )
 )
+FOLLOW = prepared(
+    update(_w)
+    .where(col(_w.id) == bindparam("id_"))
+    .values({name: bindparam(name) for name in ("phase", "is_settled", "expires_at_ms")})
+    .values(revision=col(_w.revision) + ONE)
+)
 DOC = prepared(select(col(_w.doc)).where(col(_w.id) == bindparam("id")))
 ATTEMPTS = prepared(
     select(col(_a.doc))
     .where(col(_a.workload_id) == bindparam("id"))
     .order_by(col(_a.number), col(_a.replica_id))
+)
+ATTEMPT = prepared(
+    select(col(_a.is_live), col(_a.doc)).where(
+        col(_a.replica_id) == bindparam("id"), col(_a.number) == bindparam("n")
+    )
+)
+_attempted = insert(_a).values({
+    name: bindparam(name) for name in ("replica_id", "number", "workload_id", "is_live", "doc")
+})  # fmt: skip
+SAVE_ATTEMPT = prepared(
+    _attempted.on_conflict_do_update(
+        index_elements=["replica_id", "number"],
+        set_={name: _attempted.excluded[name] for name in ("is_live", "doc")},
+    )
 )
 _last = select(func.max(col(_e.seq))).where(col(_e.workload_id) == bindparam("id")).scalar_subquery()
 REPEAT = prepared(
@@ -63,7 +84,7 @@ ADD = prepared(
 
 
 def _database(session: Session) -> sqlite3.Connection:
-    connection = session.connection().connection.dbapi_connection
+    connection = session.info.get(DATABASE) or session.connection().connection.dbapi_connection
     assert isinstance(connection, sqlite3.Connection)
     return connection
 
@@ -90,20 +111,32 @@ def load_attempts(session: Session, workload_id: str) -> list[Attempt]:
 
 def save_workload(session: Session, workload: Workload) -> None:
     """Insert or replace, with the columns that follow from it, in the same transaction."""
-    attempts = load_attempts(session, workload.id)
-    phase = phase_of(workload, attempts)
     values = {
         "id": workload.id, "workspace": workload.workspace, "kind": workload.kind, "name": workload.name,
-        "owner": workload.owner, "phase": phase.value, "is_archived": workload.archived_at_ms is not None,
-        "is_settled": phase in TERMINAL and not any(a.is_live for a in attempts),
-        "expires_at_ms": expires_at_ms(workload, attempts), "doc": to_doc(workload),
+        "owner": workload.owner, "is_archived": workload.archived_at_ms is not None, "doc": to_doc(workload),
     }  # fmt: skip
-    _database(session).execute(SAVE, values)
+    _database(session).execute(SAVE, values | _following(session, workload))
+
+
+def _following(session: Session, workload: Workload) -> dict[str, object]:
+    """The columns that follow from it and its attempts."""
+    attempts = load_attempts(session, workload.id)
+    phase = phase_of(workload, attempts)
+    return {
+        "phase": phase.value,
+        "is_settled": phase in TERMINAL and not any(a.is_live for a in attempts),
+        "expires_at_ms": expires_at_ms(workload, attempts),
+    }
 
 
 def load_attempt(session: Session, key: tuple[str, int]) -> Attempt | None:
-    row = session.get(AttemptRow, key)
-    return None if row is None else attempt_from(row.doc)
+    row = _attempt_row(_database(session), key)
+    return None if row is None else attempt_from(row[1])
+
+
+def _attempt_row(database: sqlite3.Connection, key: tuple[str, int]) -> tuple[bool, str] | None:
+    """Whether it lives, and its doc."""
+    return database.execute(ATTEMPT, {"id": key[0], "n": key[1]}).fetchone()
 
 
 def save_attempt(session: Session, attempt: Attempt) -> None:
@@ -114,22 +147,21 @@ def save_attempt(session: Session, attempt: Attempt) -> None:
     Raises:
         Conflict: a GPU of a new attempt has not that much left.
     """
-    row = session.get(AttemptRow, attempt.key)
-    if row is not None and attempt.is_live and not row.is_live:
+    database = _database(session)
+    row = _attempt_row(database, attempt.key)
+    if row is not None and attempt.is_live and not row[0]:
         return
-    was_live = row is not None and row.is_live
-    row = row or AttemptRow(
-        replica_id=attempt.replica_id, number=attempt.number, workload_id=attempt.workload_id,
-        is_live=True, doc="",
-    )  # fmt: skip
-    row.is_live, row.doc = attempt.is_live, to_doc(attempt)
-    session.add(row)
+    was_live = row is not None and row[0]
+    values = {
+        "replica_id": attempt.replica_id, "number": attempt.number, "workload_id": attempt.workload_id,
+        "is_live": attempt.is_live, "doc": to_doc(attempt),
+    }  # fmt: skip
+    database.execute(SAVE_ATTEMPT, values)
     if attempt.gpu_uuids and attempt.is_live != was_live:
-        (take_leases if attempt.is_live else free_leases)(_database(session), attempt)
-    session.flush()
+        (take_leases if attempt.is_live else free_leases)(database, attempt)
     workload = load_workload(session, attempt.workload_id)
     if workload is not None:
-        save_workload(session, workload)
+        database.execute(FOLLOW, {"id_": workload.id} | _following(session, workload))
 
 
 def insert_attempt(session: Session, attempt: Attempt, devices: Mapping[str, Collection[str]]) -> None:

@@ -19,6 +19,7 @@ from ...model import ContainerSpec, ContainerState, Handle, LogEntry, Observed, 
 from ..process import check_target
 from .answers import Answering
 from .containers import Container
+from .followers import Followers
 from .images import Images
 from .journal import Journal
 from .rules import JOB, SERVICE, Life, Rule, RuleBook, interned, life_of, told_of
@@ -67,6 +68,7 @@ class SimulatedDriver:
         self._first_address = zlib.crc32(instance.encode())
         self._transitions = 0
         self._news: asyncio.Event | None = None  # somebody waits for it
+        self._followers = Followers(clock)
         self._journal = Journal(journal)
         for record in self._journal.replay():
             if record["instance"] == instance:
@@ -199,7 +201,7 @@ class SimulatedDriver:
                 return
             coming = [finished] if finished is not None else []
             coming += [entry.at_ns // 1_000_000 for entry in entries[told : told + 1]]
-            await self._wait_until(min(coming, default=None))
+            await self._followers.wait(handle.name, min(coming, default=None))
 
     async def exec(self, handle: Handle, command: tuple[str, ...], *, tty: bool) -> ExecSession:
         raise ExecRefused("the simulated runtime runs no processes; use --runtime docker or process")
@@ -278,6 +280,7 @@ class SimulatedDriver:
     def _look_again(self, name: str) -> None:
         now, container = self._clock.now_ms(), self._containers[name]
         self._observed[name] = container.observe(now)
+        self._followers.tell(name)
         for due in (container.started_at_ms, container.finished_at_ms):
             if due is not None and due > now:
                 heapq.heappush(self._due, (due, name))
@@ -345,6 +348,7 @@ class SimulatedDriver:
     def _forget(self, name: str) -> None:
         container = self._containers.pop(name)
         del self._observed[name]
+        self._followers.tell(name)
         self._by_node[container.node].discard(name)
         self._unanswered.discard(name)
         if container.group:

@@ -239,7 +239,10 @@ class RuleBook:
     def _key(self, spec: ContainerSpec) -> str:
         origin = spec.origin
         who = f"{origin.project}/{origin.name}" if origin.name else spec.workload_id
-        return f"{self.seed}/{who}/{spec.replica_id.removeprefix(spec.workload_id)}/{spec.attempt}"
+        # `<workload>-<index>-<suffix>`: the suffix is the random end of the workload's id once more.
+        tail = spec.replica_id.removeprefix(spec.workload_id)
+        index = tail.split("-")[1] if tail.startswith("-") else tail
+        return f"{self.seed}/{who}/{index}/{spec.attempt}"
 
     def _keep(self, added: tuple[Rule, ...]) -> None:
         if self._path is not None:
