@@ -55,7 +55,7 @@ class InProcessHome:
         return answer
 
     async def settle(self) -> None:
-        """Until all that follows from what was done has happened; the virtual clock stands still meanwhile."""
+        """Until all that follows from what was done has happened. The virtual clock stands still."""
         loop, store, real = self.home.loop, self.home.services.store, SystemClock()
         end, before = real.monotonic_s() + DEADLINE_S, loop.passes
         loop.poke()
@@ -119,6 +119,7 @@ async def open_in_process(
         flags: settings, as `homeport serve` has them.
     """
     clock = clock or VirtualClock()
+    data_dir.mkdir(parents=True, exist_ok=True)
     settings = load_settings(**({"data_dir": data_dir, "runtime": "simulated", "gateway_port": 0} | flags))
     world = load_world(settings.seed, overcommit=settings.overcommit)
     driver = simulation(settings, world, "test", clock, rules, keeps=keeps)

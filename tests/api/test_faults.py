@@ -78,6 +78,31 @@ def test_nothing_is_placed_on_a_node_that_is_down_until_it_is_back(play: Any, tw
     play(scenario, FOREVER, seed=two)
 
 
+def test_node_that_is_down_is_shown_as_such_to_everybody_until_it_is_back(play: Any, two: Path) -> None:
+    async def scenario(api: Api) -> None:
+        async def told() -> tuple[dict[str, list[str]], dict[str, str], list[str]]:
+            group = "/api/v2/workspaces/local/dedicated-node-groups/default"
+            nodes = (await api.client.get(f"{group}/nodes")).json()
+            machines = (await api.client.get(f"{group}/machines")).json()
+            return (
+                {n["metadata"]["id"]: n["status"]["status"] for n in nodes},
+                {m["metadata"]["id"]: m["status"]["status"] for m in machines},
+                (await api.client.get("/homeport/health")).json()["reasons"],
+            )
+
+        well = ({"a": ["Ready", "Healthy"], "b": ["Ready", "Healthy"]}, {"a": "Healthy", "b": "Healthy"}, [])
+        assert await told() == well
+        await add(api, kind="node-down", node="a")
+        nodes, machines, reasons = await told()
+        assert nodes == {"a": ["NotReady", "Unhealthy"], "b": ["Ready", "Healthy"]}
+        assert machines == {"a": "Unhealthy", "b": "Healthy"}
+        assert reasons == ["node a cannot be reached"]
+        assert (await api.client.delete(FAULTS)).status_code == 200
+        assert await told() == well
+
+    play(scenario, FOREVER, seed=two)
+
+
 def test_old_container_is_ended_when_its_node_comes_back(play: Any, two: Path) -> None:
     async def scenario(api: Api) -> None:
         made = (await api.submit())["metadata"]["id"]

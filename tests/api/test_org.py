@@ -63,6 +63,13 @@ def test_workspaces_own_admin_decides_nothing_for_the_server(play: Any) -> None:
             ("POST", "/homeport/departments", {"name": "more"}),
             ("POST", "/homeport/pools", {"name": "more", "label": "a=b"}),
             ("POST", "/homeport/tokens", {"owner": "me", "workspace": "local"}),
+            ("POST", "/homeport/faults", {"kind": "engine-down"}),
+            ("DELETE", "/homeport/faults", None),
+            ("POST", "/homeport/rules", {"name": "mine"}),
+            ("DELETE", "/homeport/rules/mine", None),
+            ("POST", "/homeport/clock", {"action": "advance", "by": "1h"}),
+            ("POST", "/homeport/reservations", {"name": "all", "lasts_s": 3600}),
+            ("DELETE", "/homeport/reservations/all", None),
         ):
             status, told = await sent(api, method, path, body, made["token"])
             assert (status, told["code"]) == (403, "forbidden"), path
@@ -86,6 +93,26 @@ def test_removed_project_takes_its_tokens_with_it(play: Any) -> None:
         assert (await sent(api, "GET", jobs, token=team))[0] == 401
         status, told = await sent(api, "POST", "/homeport/tokens", {"owner": "a", "workspace": "team"})
         assert (status, told["message"]) == (404, "no project named 'team'; there is local")
+
+    play(scenario, HOLDS)
+
+
+def test_whoever_runs_the_server_sees_the_work_of_all_projects_and_others_only_their_own(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        team = await workspace(api, "team")
+        _, theirs = await sent(api, "POST", "/api/v2/workspaces/team/jobs", job("theirs"), team)
+        ours = (await api.submit("ours"))["metadata"]["id"]
+
+        async def listed(token: str | None = None) -> set[tuple[str, str]]:
+            _, rows = await sent(api, "GET", "/homeport/workloads", None, token)
+            return {(row["id"], row["workspace"]) for row in rows}
+
+        own = theirs["metadata"]["id"]
+        assert await listed() == {(own, "team"), (ours, "local")}
+        assert await listed(team) == {(own, "team")}
+        assert (await api.client.get("/homeport/logs/theirs")).status_code == 200
+        status, told = await sent(api, "GET", "/homeport/logs/ours", None, team)
+        assert (status, told["message"]) == (404, "no workload named 'ours'")
 
     play(scenario, HOLDS)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from homeport.runtime.clock import VirtualClock
@@ -11,7 +12,7 @@ from homeport.runtime.drivers.simulated import Rule
 from homeport.server.domain.org import Amount, PoolQuota
 from homeport.server.domain.runs import first_members
 from homeport.server.domain.serving import Serving
-from homeport.server.domain.workload import TERMINAL, Phase, WorkloadSpec
+from homeport.server.domain.workload import TERMINAL, Phase, Workload, WorkloadSpec
 from homeport.server.errors import Conflict, NotFound
 from homeport.server.invariants import Facts
 from homeport.server.services import levers, org
@@ -40,9 +41,12 @@ RULES = (
     Rule(image="forever", run_for_s=None),
 )
 IMAGES = tuple(dict.fromkeys(rule.image for rule in RULES if rule.image != "serves"))
+XID = 48  # a memory error that could not be corrected
 ME = "ada@example.org"
+GPU_MIB = 81_559  # of an H100
+SLACK = 1e-6
 # Long enough for the longest pause after a failure, for a gang that waits, and for a GPU to heal.
-PATIENCE_S, STEP_S = 1200.0, 60.0
+PATIENCE_S, STEP_S = 1200.0, 150.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class SetQuota:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """Args: gpu: its place on the node; what has none breaks the whole node."""
+    """Args: gpu: its place on the node, where it is a GPU that breaks."""
 
     kind: str = "node-down"
     node: int = 0
@@ -212,9 +216,10 @@ class Player:
                 unit = org.find_project(services, project)
                 await org.set_quotas(services, unit, (quota,), merge=False, by=ME)
             case Break(kind, node, gpu):
-                place = {} if kind == "node-down" else {"gpu": str(gpu)}
-                code = {"code": 48} if kind == "gpu-xid" else {}
-                levers.add_fault(services, faults, kind=kind, node=NODES[node], **place, **code)
+                place = str(gpu) if kind.startswith("gpu") else ""
+                code = XID if kind == "gpu-xid" else 0
+                where = "" if kind == "engine-down" else NODES[node]
+                levers.add_fault(services, faults, kind=kind, node=where, gpu=place, code=code)
             case Mend():
                 levers.clear_faults(services, faults)
             case Pass(seconds, steps):
@@ -236,55 +241,55 @@ class Player:
 
 def left_waiting(at: InProcessHome, facts: Facts) -> list[str]:
     """
-    What waits although there is room for it; a model of its own, far simpler than the scheduler.
-    Others need not end for it: what is free is enough.
+    What waits although there is room for it, by a model of its own that is far simpler than the
+    scheduler: what is free is enough, and nobody has to end for it.
     """
-    org_now = org.get_org(at.home.services)
     free = {(node, uuid): 1.0 for node, uuids in facts.devices.items() for uuid in uuids}
-    used: dict[str, float] = {}  # by project: what cannot be preempted
-    all_used: dict[str, float] = {}
+    used, kept = dict[str, float](), dict[str, float]()  # by project: all; what cannot be preempted
     for attempt in (a for a in facts.attempts if a.is_live):
         workload = facts.workloads[attempt.workload_id]
         for uuid in attempt.gpu_uuids:
             free[attempt.node, uuid] -= attempt.gpu_portion
-        gpus = len(attempt.gpu_uuids) * attempt.gpu_portion
-        all_used[workload.workspace] = all_used.get(workload.workspace, 0.0) + gpus
-        if not workload.spec.is_preemptible:
-            used[workload.workspace] = used.get(workload.workspace, 0.0) + gpus
+        sums = [used] if workload.spec.is_preemptible else [used, kept]
+        for each in sums:
+            gpus = len(attempt.gpu_uuids) * attempt.gpu_portion
+            each[workload.workspace] = each.get(workload.workspace, 0.0) + gpus
     found: list[str] = []
     for id_, workload in facts.workloads.items():
-        phase, spec = facts.phases[id_], workload.spec
-        if phase in TERMINAL or phase in (Phase.PENDING_RETRY, Phase.ZERO):
-            continue
-        attempts = facts.of(id_)
-        if any(a.is_live for a in attempts) and spec.serving is None:
-            continue
-        live = {a.index for a in attempts if a.is_live}
-        members = first_members(spec) if spec.serving is None else spec.serving.replicas - len(live)
-        crashed = [a for a in attempts if not a.is_live and a.exit_code not in (0, None)]
-        if not members or crashed:
-            continue  # it may wait for its next try
-        size = spec.gpu_memory_mib / 81_559 if spec.gpu_memory_mib else spec.gpu_portion
-        wants = members if spec.serving is None else 1
-        gpus = wants * spec.gpu_count * size
-        project = next(p for p in org_now.projects if p.name == workload.workspace)
-        (quota,) = project.quotas
-        if not spec.is_preemptible and used.get(project.name, 0.0) + gpus > quota.gpu.deserved + 1e-6:
-            continue
-        limit = quota.gpu.limit
-        if limit is not None and all_used.get(project.name, 0.0) + gpus > limit + 1e-6:
-            continue
-        if _fits(free, spec.gpu_count, size, wants):
-            why = at.home.loop.refusal(id_)
-            found.append(f"{id_} is {phase.value}, and there is room for it: {'; '.join(why) or 'no reason'}")
+        spec = workload.spec
+        members = _waiting(workload, facts)
+        size = spec.gpu_memory_mib / GPU_MIB if spec.gpu_memory_mib else spec.gpu_portion
+        gpus = members * spec.gpu_count * size + SLACK
+        (quota,) = org.find_project(at.home.services, workload.workspace).quotas
+        own = quota.gpu.deserved or 0.0
+        limit = inf if quota.gpu.limit is None else quota.gpu.limit
+        is_within = used.get(workload.workspace, 0.0) + gpus <= limit + 2 * SLACK
+        if not spec.is_preemptible:
+            is_within &= kept.get(workload.workspace, 0.0) + gpus <= own + 2 * SLACK
+        if members and is_within and _fits(free, spec.gpu_count, size, members):
+            why = "; ".join(at.home.loop.refusal(id_)) or "no reason is told"
+            found.append(f"{id_} is {facts.phases[id_].value}, and there is room for it: {why}")
     return found
+
+
+def _waiting(workload: Workload, facts: Facts) -> int:
+    """Members that wait for a place together; 0 also where the time of their next try may not have come."""
+    spec, attempts, phase = workload.spec, facts.of(workload.id), facts.phases[workload.id]
+    if phase in TERMINAL or phase is Phase.PENDING_RETRY:
+        return 0
+    if any(a.exit_code for a in attempts) or any(a.reason == "FailedToStart" for a in attempts):
+        return 0
+    live = sum(a.is_live for a in attempts)
+    if spec.serving is not None:
+        return min(1, spec.serving.replicas - live)
+    return 0 if live else first_members(spec)
 
 
 def _fits(free: dict[tuple[str, str], float], count: int, size: float, members: int) -> bool:
     left = dict(free)
     for _ in range(members):
         for node in NODES:
-            room = sorted((v, k) for k, v in left.items() if k[0] == node and v >= size - 1e-6)
+            room = sorted((v, k) for k, v in left.items() if k[0] == node and v >= size - SLACK)
             if len(room) >= count:
                 for _, key in room[:count]:
                     left[key] -= size
