@@ -171,9 +171,14 @@ async def open_home(
         volumes.make_own_folders(folders)
         passphrase = settings.secret_key.get_secret_value() if settings.secret_key else None
         gpus = choose_health(store, clock, nodes, driver, woken.set, lambda: loop.observed, levers.faults)
+
+        def down_nodes() -> frozenset[str]:
+            return levers.faults.down_nodes if levers.faults else frozenset()
+
         services = Services(
-            store, clock, nodes, woken.set, folders, SecretBox(settings.data_dir, passphrase), gpus.unhealthy
-        )
+            store, clock, nodes, woken.set, folders, SecretBox(settings.data_dir, passphrase),
+            gpus.unhealthy, down_nodes,
+        )  # fmt: skip
         await org.ensure_defaults(services)
         if settings.seed is not None:
             from .world.seeding import seed_org
@@ -203,7 +208,7 @@ async def open_home(
             traffic=traffic, zero=ZeroRules(settings.warm_zero, settings.wake_on_request),
             ingress_rpm=settings.ingress_rpm,
             gpu_percent=metrics.gpu_percent, gpus=gpus, find_mps=find_mps,
-            down_nodes=lambda: levers.faults.down_nodes if levers.faults else frozenset(),
+            down_nodes=down_nodes,
             nodes_now=lambda: org.nodes_now(services), org=lambda: org.get_org(services),
         )  # fmt: skip
         loop = ReconcileLoop(machine, woken)

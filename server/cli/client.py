@@ -94,6 +94,8 @@ class Name(click.ParamType[str]):
 class Number(click.FloatRange):
     """A range that NaN is not in, though it is neither below nor above."""
 
+    name = "number"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if number != number:

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .client import NAME, Number, ask, data_dir_of, data_dir_option
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from .tables import table
 
 Command = Callable[..., None]
 NO_BOUNDS = "none"
+MOST_NAMED = 6  # nodes in one line
 RANKS = ("very low", "low", "medium low", "medium", "medium high", "high", "very high")
 
 
@@ -67,21 +66,7 @@ def is_change(quota: Mapping[str, Any]) -> bool:
 def show(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[str], cells: Callable[[Any], list[str]]
 ) -> None:
-    from rich.console import Console
-
-    Console().print(_table([cells(row) for row in rows], columns))
-
-
-def _table(lines: Sequence[Sequence[str]], columns: Sequence[str]) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for line in lines:
-        table.add_row(*(Text(cell) for cell in line))  # a name in brackets is no markup
-    return table
+    click.echo(table(columns, [cells(row) for row in rows]))
 
 
 def print_json(answer: object) -> None:
@@ -176,7 +161,7 @@ def _set_quota(data_dir: Path | None, kind: str, name: str, pool: str, given: Ma
     if not is_change(quota):
         raise click.UsageError("nothing to change; name a quota such as --gpus 2, or see --help")
     made = ask(data_dir_of(data_dir), path_of(kind, name, "quota"), body=quota)
-    click.echo(f"{made['name']}: {_quotas(made)}")
+    click.echo(f"{made['name']}: {'; '.join(_quotas(made).splitlines())}")
 
 
 # -- departments -----------------------------------------------------------------
@@ -252,8 +237,14 @@ def list_pools(data_dir: Path | None, as_json: bool) -> None:
     show(
         rows,
         ("NAME", "ID", "LABEL", "GPUS", "NODES"),
-        lambda p: [p["name"], p["id"], p["label"] or "(all others)", str(p["gpus"]), ", ".join(p["nodes"])],
+        lambda p: [p["name"], p["id"], p["label"] or "(all others)", str(p["gpus"]), _some(p["nodes"])],
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of them; all are in the JSON."""
+    more = len(names) - MOST_NAMED
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:MOST_NAMED])} and {more} more"
 
 
 @pool.command("create")
@@ -274,7 +265,8 @@ def create_pool(data_dir: Path | None, name: str, label: str, strategy: str, min
         "min_runtime_s": int(min_runtime),
     }  # fmt: skip
     made = ask(data_dir_of(data_dir), "pools", body=body)
-    click.echo(f"node pool {made['name']} has {len(made['nodes'])} node(s)")
+    how = "" if made["nodes"] else f"; for one: homeport node label NODE {label}"
+    click.echo(f"node pool {made['name']} has {len(made['nodes'])} node(s){how}")
 
 
 @pool.command("remove")
@@ -302,8 +294,12 @@ def list_nodes(data_dir: Path | None, as_json: bool) -> None:
     show(
         rows,
         ("NAME", "POOL", "GPUS", "LABELS"),
-        lambda n: [n["id"], n["pool"], str(n["gpus"]), ", ".join(f"{k}={v}" for k, v in n["labels"].items())],
+        lambda n: [n["id"], n["pool"], _gpus(n), ", ".join(f"{k}={v}" for k, v in n["labels"].items())],
     )
+
+
+def _gpus(told: Mapping[str, Any]) -> str:
+    return f"{told['gpus']} simulated" if told["gpus_simulated"] else str(told["gpus"])
 
 
 @node.command("label")

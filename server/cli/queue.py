@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from .client import NAME, ask, data_dir_of, data_dir_option
+from .tables import table
 
+NUMBERS = ("QUOTA", "LIMIT", "FAIR SHARE", "HAS", "NON-PREEMPTIBLE", "ASKS FOR")
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 
 
@@ -32,22 +34,13 @@ def queue(data_dir: Path | None, as_json: bool, most: int) -> None:
 
 
 def _show_shares(shares: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("GPUS OF", "POOL"):
-        table.add_column(column, overflow="fold")
-    for column in ("QUOTA", "LIMIT", "FAIR SHARE", "HAS", "NON-PREEMPTIBLE", "ASKS FOR"):
-        table.add_column(column, justify="right", overflow="fold")
+    rows: list[list[str]] = []
     for share in shares:
         each = ("fair", "allocated", "allocated_non_preemptible", "requested")
         bounds = (_number(share["deserved"]["gpus"], "all"), _number(share["limit"]["gpus"], "none"))
         unit = share["queue"] if share["kind"] == "project" else f"{share['queue']} (department)"
-        names = (Text(unit), Text(share["pool"]))  # a name in brackets is no markup
-        table.add_row(*names, *bounds, *(_number(share[name]["gpus"]) for name in each))
-    Console().print(table)
+        rows.append([unit, share["pool"], *bounds, *(_number(share[name]["gpus"]) for name in each)])
+    click.echo(table(("GPUS OF", "POOL", *NUMBERS), rows, right=NUMBERS))
 
 
 def _number(value: float | None, unbounded: str = "all") -> str:

@@ -15,7 +15,8 @@ def rule() -> None:
 
 def _match_options(command: Any) -> Any:
     told = {
-        "kind": "job, endpoint, pod, ...", "name": "The workload's name.", "image": "Its image.",
+        "kind": "job, endpoint, pod, ...", "name": "The workload's name.", "id": "Its id.",
+        "image": "Its image.", "command": "Its command.",
         "shape": "Its resource shape.", "project": "Its project or workspace.", "node": "Its node.",
     }  # fmt: skip
     for name, text in reversed(told.items()):
@@ -47,7 +48,7 @@ def add_rule(data_dir: Path | None, name: str | None, path: Path | None, **told:
     if (name is None) == (path is None) or (path is not None and given):
         raise click.UsageError("give a name and options, or -f FILE alone")
     bodies = _from_file(path) if path is not None else [_body(str(name), given)]
-    for body in bodies:
+    for body in reversed(bodies):  # each goes before all others: so the file's first is tried first
         made = ask(data_dir_of(data_dir), "rules", body=body)
         click.echo(f"{made['name']} is in force for what is launched from now on")
 
@@ -91,7 +92,18 @@ def list_rules(data_dir: Path | None, as_json: bool) -> None:
     for one in found:
         match = " ".join(f"{key}={value}" for key, value in one["match"].items()) or "everything"
         origin = "" if one["added"] else "  (seed file)"
-        click.echo(f"{one['name']}  {match}  run {_span(one['run'])}, exit {one['exit_code']}{origin}")
+        click.echo(f"{one['name']}  {match}  {_life(one)}{origin}")
+
+
+def _life(one: dict[str, Any]) -> str:
+    """What becomes of a container, in order."""
+    parts = [f"{what} {_span(one[what])}" for what in ("pull", "pending") if one[what]]
+    if one["fail_pull"]:
+        return f"its image cannot be pulled: {one['fail_pull']}"
+    if one["fail_launch"]:
+        return ", ".join([*parts, f"does not start: {one['fail_launch']}"])
+    end = "goes over its memory" if one["oom"] else f"exit {one['exit_code']}"
+    return ", ".join([*parts, f"run {_span(one['run'])}", *([] if one["run"] == "forever" else [end])])
 
 
 def _span(told: Any) -> str:

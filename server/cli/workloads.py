@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from .client import NAME, ask, data_dir_of, data_dir_option, open_answer
+from .tables import table
 
 
 @click.command()
@@ -15,8 +16,11 @@ def status(data_dir: Path | None) -> None:
     where = data_dir_of(data_dir)
     health = ask(where, "health")
     click.echo(health["status"] + "".join(f"\n  {reason}" for reason in health["reasons"]))
-    for row in ask(where, "workloads"):
-        click.echo(f"{row['id']:40} {row['kind']:8} {row['phase']:13} {row['shape']}")
+    rows = ask(where, "workloads")
+    if not rows:
+        return
+    cells = [[row[name] or "" for name in ("id", "kind", "phase", "shape", "workspace")] for row in rows]
+    click.echo(table(("ID", "KIND", "PHASE", "SHAPE", "PROJECT"), cells))
 
 
 @click.command()

@@ -17,6 +17,7 @@ class Services:
         nodes: what the machine says of itself; `org.nodes_now` has them as people have labelled them.
         poke: wakes the reconcile loop.
         unhealthy: why, by UUID, a GPU is given no new work now.
+        down_nodes: nodes that cannot be reached now.
         memo: what services keep so as not to work it out for each request, by its kind.
     """
 
@@ -27,6 +28,7 @@ class Services:
     folders: HostFolders
     secret_box: SecretBox
     unhealthy: Callable[[], Mapping[str, str]] = dict[str, str]
+    down_nodes: Callable[[], frozenset[str]] = frozenset
     memo: dict[type, object] = field(default_factory=dict[type, object], compare=False, repr=False)
 
     @property

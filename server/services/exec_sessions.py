@@ -12,7 +12,7 @@ from ..domain.workload import Attempt, AttemptState
 from ..errors import Conflict, Invalid, NotFound, RuntimeSilent, TooMany
 from .access import Caller
 from .context import Services
-from .workloads import find_workload
+from .why import find_anywhere
 
 log = logging.getLogger(__name__)
 MAX_SESSIONS = 64
@@ -58,7 +58,7 @@ class ExecSessions:
 
 def find_running(services: Services, who: Caller, name: str, replica: str | None) -> Attempt:
     """The newest attempt of the replica that is meant."""
-    found = find_workload(services, who, name)
+    found = find_anywhere(services, who, name)
     attempts = services.store.attempts_of(found.workload.id)
     running = {a.replica_id: a for a in attempts if a.state is AttemptState.RUNNING}
     ids = ", ".join(sorted(running))

@@ -1,5 +1,6 @@
 """Faults and rules as users ask for them: checked, then in force at once."""
 
+import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ def _find_gpu(services: Services, node: str, gpu: str) -> tuple[str, str]:
     for one in nodes:
         if gpu in {g.uuid for g in one.gpus} | {g.parent_uuid for g in one.gpus}:
             return gpu, one.id
-    if not gpu.isdecimal():
+    if re.fullmatch("[0-9]{1,9}", gpu) is None:
         raise Invalid("gpu", f"no GPU {gpu!r} on {node or 'any node'}; /homeport/info lists them")
     if not node:
         raise Invalid("node", f"is missing; GPU {gpu} of which node?")

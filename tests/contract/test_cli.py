@@ -57,8 +57,8 @@ def test_status_and_why_tell_what_runs_and_what_waits(process_home: World, sdk: 
     second = sdk.create(process_home, "waits", "true", resource_shape="gpu.2xh100-sxm")
     eventually("the reason", lambda: "GPU" in said(process_home, "why", "waits"))
     rows = [line.split() for line in said(process_home, "status").splitlines()]
-    assert rows[0] == ["ok"]
-    assert {(row[0], row[2]) for row in rows[1:]} == {(first, "running"), (second, "queued")}
+    assert rows[:2] == [["ok"], ["ID", "KIND", "PHASE", "SHAPE", "PROJECT"]]
+    assert {(row[0], row[2]) for row in rows[2:]} == {(first, "running"), (second, "queued")}
 
 
 @pytest.mark.parametrize("command", ["logs", "why"])

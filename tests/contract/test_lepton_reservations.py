@@ -44,7 +44,7 @@ def test_reservation_is_only_for_those_it_was_made_for(process_home: World, sdk:
     (listed,) = sdk.run(home, "result = client.nodegroup.list_reservations('default')")
     assert listed["spec"]["users"] == ["ada@example.org"]
     assert "for ada@example.org" in reserve(home, "list")
-    with pytest.raises(SdkError, match="'for-ada' is kept for ada@example.org"):
+    with pytest.raises(SdkError, match=r"'for-ada' is kept for ada@example\.org"):
         sdk.create(home, "mine", WAIT, reservation_config={"reservation_id": "for-ada"})
     reserve(home, "remove", "for-ada")
     reserve(home, "add", "for-us", "--user", "local")

@@ -94,9 +94,13 @@ def test_clock_and_rules_are_moved_from_the_command_line(tmp_path: Path) -> None
         rules = tmp_path / "rules.yaml"
         rules.write_text(
             "rules:\n  - {name: hour, match: {name: long}, run: 1h, log: [{at: 30m, line: half}]}\n"
+            "  - {name: later, pending: 2s, exit_code: 3}\n"
         )
         assert "hour is in force" in homeport(made, "rule", "add", "-f", str(rules))
-        assert "hour  name=long  run 3600 s, exit 0" in homeport(made, "rule", "list")
+        assert homeport(made, "rule", "list").splitlines() == [  # tried in the order of the file
+            "hour  name=long  run 3600 s, exit 0",
+            "later  everything  pending 2 s, run 1 s, exit 3",
+        ]
         job = submit(made, "long", "default", ["true"])
         eventually("it runs", lambda: state(made, job) == "Running")
         assert homeport(made, "clock", "show") == before
@@ -106,6 +110,7 @@ def test_clock_and_rules_are_moved_from_the_command_line(tmp_path: Path) -> None
         eventually("it has ended", lambda: state(made, job) == "Completed")
         assert "stands still" not in homeport(made, "clock", "resume")
         homeport(made, "rule", "remove", "hour")
+        homeport(made, "rule", "remove", "later")
         assert homeport(made, "rule", "list") == ""
         rules.write_text("rules:\n  - name: x\n    run: soon\n")
         refused = homeport(made, "rule", "add", "-f", str(rules), ok=False)

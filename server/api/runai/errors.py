@@ -14,6 +14,7 @@ from ...errors import HomeportError, Invalid
 log = logging.getLogger(__name__)
 CODES = {400: "invalid", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 TRY_AGAIN_S = 1
+MOST_CHARACTERS = 2000
 
 
 def body(status: int, message: str, details: str = "") -> JSONResponse:
@@ -21,6 +22,8 @@ def body(status: int, message: str, details: str = "") -> JSONResponse:
     Args:
         details: Homeport's own stable code, such as `not_found`, for programs.
     """
+    if len(message) > MOST_CHARACTERS:  # it quotes what came
+        message = f"{message[:MOST_CHARACTERS]}..."
     told: dict[str, Any] = {"code": status, "message": message}
     headers = {"Retry-After": str(TRY_AGAIN_S)} if status in (429, 503) else None
     return JSONResponse(told | ({"details": details} if details else {}), status, headers)

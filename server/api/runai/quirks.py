@@ -122,4 +122,7 @@ def read_time(text: str) -> datetime:
         ValueError: it is no time.
     """
     at = datetime.fromisoformat(LOST_PLUS.sub(r"+\1", text.strip()))
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError as error:  # the first and the last day, in a zone that is ahead or behind
+        raise ValueError(f"{text} is before or after all times") from error

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+INT32 = 2**31 - 1  # what Kubernetes has for these
+
 
 class Wire(BaseModel):
     model_config = ConfigDict(extra="allow", alias_generator=to_camel, validate_by_name=True)
@@ -166,10 +168,10 @@ class PodSpec(Wire):
     node_type: str | None = Field(default=None, min_length=1)
     node_affinity_required: NodeAffinity = NodeAffinity()
     tolerations: list[Toleration] = []
-    backoff_limit: int | None = Field(default=None, ge=0)
+    backoff_limit: int | None = Field(default=None, ge=0, le=INT32)
     restart_policy: str = "OnFailure"
-    termination_grace_period_seconds: int | None = Field(default=None, ge=0)
-    auto_deletion_time_after_completion_seconds: int | None = Field(default=None, ge=0)
+    termination_grace_period_seconds: int | None = Field(default=None, ge=0, le=INT32)
+    auto_deletion_time_after_completion_seconds: int | None = Field(default=None, ge=0, le=INT32)
     terminate_after_preemption: bool = False
 
 

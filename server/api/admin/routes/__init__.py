@@ -35,7 +35,8 @@ async def _unreadable(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
-    return JSONResponse({"code": "invalid", "message": f"{where}: {first['msg']}"}, 422)
+    what = str(first["msg"]).removeprefix("Value error, ")  # pydantic's words before ours
+    return JSONResponse({"code": "invalid", "message": f"{where}: {what}"}, 422)
 
 
 def make_app(ctx: AdminContext) -> FastAPI:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .....runtime.clock import Steerable, SystemClock
 from ....errors import Invalid
 from ....reconcile.loop import ReconcileLoop
+from ....services.access import check_runs_server
 from ....world.amounts import Seconds
 from .deps import Bearer, Context
 
@@ -47,7 +48,8 @@ async def get_clock(ctx: Context, _who: Bearer) -> Response:
 
 
 @router.post("/clock")
-async def move_clock(move: Move, ctx: Context, _who: Bearer) -> Response:
+async def move_clock(move: Move, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "move the clock")
     clock = ctx.levers.get_clock()
     match move.action:
         case "freeze":
@@ -65,7 +67,8 @@ async def move_clock(move: Move, ctx: Context, _who: Bearer) -> Response:
             if move.to_ms is None:
                 raise Invalid("to_ms", "is missing; give Unix milliseconds")
             if move.to_ms < clock.now_ms():
-                raise Invalid("to_ms", f"has passed: it is {clock.now_ms()}, and time does not run backwards")
+                now = _to_wire(clock)["now"]
+                raise Invalid("to_ms", f"has passed: it is {now}, and time does not run backwards")
             clock.set_ms(move.to_ms)
     return JSONResponse(_to_wire(clock))
 

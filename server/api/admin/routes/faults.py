@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from ....services import levers
+from ....services.access import check_runs_server
 from .deps import Bearer, Context
 
 router = APIRouter()
@@ -49,18 +50,21 @@ async def list_faults(ctx: Context, _who: Bearer) -> Response:
 
 
 @router.post("/faults")
-async def add_fault(new: NewFault, ctx: Context, _who: Bearer) -> Response:
+async def add_fault(new: NewFault, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "break things")
     made = levers.add_fault(ctx.services, ctx.levers, **new.model_dump())
     return JSONResponse(_to_wire(made), 201)
 
 
 @router.delete("/faults")
-async def clear_faults(ctx: Context, _who: Bearer) -> Response:
+async def clear_faults(ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "mend what is broken")
     return JSONResponse([_to_wire(fault) for fault in levers.clear_faults(ctx.services, ctx.levers)])
 
 
 @router.delete("/faults/{fault_id}")
-async def clear_fault(fault_id: str, ctx: Context, _who: Bearer) -> Response:
+async def clear_fault(fault_id: str, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "mend what is broken")
     return JSONResponse(
         [_to_wire(fault) for fault in levers.clear_faults(ctx.services, ctx.levers, fault_id)]
     )

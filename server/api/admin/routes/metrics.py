@@ -21,7 +21,7 @@ Json = dict[str, Any]
 async def get_top(ctx: Context, who: Bearer) -> Response:
     """What is not over, with the traffic of the last minute and what its replicas use now."""
     rows = metrics.list_rows(ctx.services, ctx.metrics, who)
-    taken = sum(len(a.gpu_uuids) for a in ctx.services.store.reads.live_attempts())
+    taken = len({uuid for a in ctx.services.store.reads.live_attempts() for uuid in a.gpu_uuids})
     gpus = {"total": sum(len(n.gpus) for n in ctx.services.nodes), "taken": taken}
     return JSONResponse({"gpus": gpus, "workloads": [row_to_wire(row) for row in rows]})
 

@@ -139,6 +139,7 @@ def node_to_wire(node: HostNode) -> dict[str, Any]:
         "pool": node.node_group,
         "labels": dict(node.labels),
         "gpus": len(node.gpus),
+        "gpus_simulated": any(gpu.is_simulated for gpu in node.gpus),
         "simulated": node.is_simulated,
     }
 

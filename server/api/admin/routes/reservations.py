@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from ....services import reservations
+from ....services.access import check_runs_server
 from .deps import Bearer, Context
 
 router = APIRouter()
@@ -33,6 +34,7 @@ async def list_reservations(ctx: Context, _who: Bearer) -> Response:
 
 @router.post("/reservations")
 async def create_reservation(new: NewReservation, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "hold nodes back")
     made = await reservations.create_reservation(
         ctx.services, new.name, node_group=new.node_group, node_count=new.nodes, owner=who.owner,
         starts_at_ms=None if new.starts_at is None else new.starts_at * 1000,
@@ -42,6 +44,7 @@ async def create_reservation(new: NewReservation, ctx: Context, who: Bearer) -> 
 
 
 @router.delete("/reservations/{name}")
-async def delete_reservation(name: str, ctx: Context, _who: Bearer) -> Response:
+async def delete_reservation(name: str, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "end a reservation")
     await reservations.delete_reservation(ctx.services, name)
     return JSONResponse({})

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from ....services import levers
+from ....services.access import check_runs_server
 from .deps import Bearer, Context
 
 router = APIRouter()
@@ -22,8 +23,9 @@ async def list_rules(ctx: Context, _who: Bearer) -> Response:
 
 
 @router.post("/rules")
-async def add_rule(new: dict[str, Any], ctx: Context, _who: Bearer) -> Response:
+async def add_rule(new: dict[str, Any], ctx: Context, who: Bearer) -> Response:
     """Before all others, in place of one of the same name; containers that exist keep theirs."""
+    check_runs_server(who, "add rules")
     from ....world.rules import parse_rule, to_wire
 
     ctx.levers.get_rules()
@@ -33,6 +35,7 @@ async def add_rule(new: dict[str, Any], ctx: Context, _who: Bearer) -> Response:
 
 
 @router.delete("/rules/{name}")
-async def remove_rule(name: str, ctx: Context, _who: Bearer) -> Response:
+async def remove_rule(name: str, ctx: Context, who: Bearer) -> Response:
+    check_runs_server(who, "remove rules")
     levers.remove_rule(ctx.levers, name)
     return JSONResponse({})

@@ -17,7 +17,8 @@ router = APIRouter()
 async def get_health(ctx: Context) -> Response:
     """503 only while the store cannot write; trouble with the runtime is a reason, not an outage."""
     trouble = await ctx.services.store.trouble()
-    told = [trouble, *ctx.loop.reasons, *_gpu_reasons(ctx), ctx.plane.trouble]
+    down = [f"node {name} cannot be reached" for name in sorted(ctx.services.down_nodes())]
+    told = [trouble, *ctx.loop.reasons, *down, *_gpu_reasons(ctx), ctx.plane.trouble]
     reasons = list(dict.fromkeys(reason for reason in told if reason))
     answer = {"status": "degraded" if reasons else "ok", "reasons": reasons}
     return JSONResponse(answer | ({"message": trouble} if trouble else {}), 503 if trouble else 200)

@@ -1,12 +1,14 @@
 """What runs: the list, logs, approval."""
 
+from dataclasses import replace
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel
 
 from ....domain.lifecycle import latest_attempts
 from ....errors import Invalid, NotFound
-from ....services import attempt_logs, endpoints, workloads
+from ....services import attempt_logs, endpoints, org, why, workloads
 from .deps import Bearer, Context
 
 router = APIRouter()
@@ -14,16 +16,22 @@ router = APIRouter()
 
 @router.get("/workloads")
 async def list_workloads(ctx: Context, who: Bearer) -> Response:
+    """Of the caller's workspace; for whoever runs the server of all others, too."""
+    others = [p.name for p in org.list_projects(ctx.services) if p.name != who.workspace]
     found = [
         f
-        for kind in ctx.services.store.reads.counts(who.workspace)
-        for f in workloads.list_workloads(ctx.services, who.workspace, kind, archived=False, viewer=who)
+        for workspace in (who.workspace, *(others if who.runs_server else ()))
+        for kind in ctx.services.store.reads.counts(workspace)
+        for f in workloads.list_workloads(
+            ctx.services, workspace, kind, archived=False, viewer=replace(who, workspace=workspace)
+        )
     ]
     return JSONResponse(
         [
             {
                 "id": f.workload.id,
                 "kind": f.workload.kind,
+                "workspace": f.workload.workspace,
                 "phase": f.phase.value,
                 "shape": f.workload.spec.shape,
             }
@@ -37,7 +45,7 @@ async def read_log(
     name: str, ctx: Context, who: Bearer, replica: str | None = None, follow: bool = False
 ) -> Response:
     """The log of a workload's latest run as text; several replicas' lines by time, each with its replica."""
-    found = workloads.find_workload(ctx.services, who, name)
+    found = why.find_anywhere(ctx.services, who, name)
     attempts = latest_attempts(found.workload, ctx.services.store.attempts_of(found.workload.id))
     latest = {a.replica_id: a for a in attempts if replica in (None, a.replica_id)}
     if not latest and replica is not None:
@@ -60,5 +68,6 @@ class Approval(BaseModel):
 
 @router.post("/endpoints/{name}/approve")
 async def approve_endpoint(name: str, approval: Approval, ctx: Context, who: Bearer) -> Response:
-    approved = await endpoints.approve_replicas(ctx.services, who, name, approval.replica)
+    there = replace(who, workspace=why.find_anywhere(ctx.services, who, name).workload.workspace)
+    approved = await endpoints.approve_replicas(ctx.services, there, name, approval.replica)
     return JSONResponse({"approved": approved})

@@ -54,14 +54,15 @@ async def list_nodes(group: str, who: Authorized, ctx: Context, idle: bool = Fal
         nodes = [n for n in nodes if n.id not in busy]
     host, known = host_facts(ctx), ctx.services.store.reads.by_ids([a.workload_id for a in live])
     shown = {f.id for f in known if f.workload.workspace == who.workspace and who.may_see(f)}
-    told = (live, shown, who.workspace, ctx.created_at_ms, host, ctx.services.unhealthy())
+    ill = (ctx.services.unhealthy(), ctx.services.down_nodes())
+    told = (live, shown, who.workspace, ctx.created_at_ms, host, *ill)
     return JSONResponse([translate.node_to_wire(n, *told) for n in nodes])
 
 
 @router.get("/{ws}/dedicated-node-groups/{group}/machines")
 async def list_machines(group: str, _who: Authorized, ctx: Context) -> Response:
     nodes, live, host = nodes_of(ctx, group), ctx.services.store.reads.live_attempts(), host_facts(ctx)
-    told = (live, ctx.created_at_ms, host, ctx.services.unhealthy())
+    told = (live, ctx.created_at_ms, host, ctx.services.unhealthy(), ctx.services.down_nodes())
     return JSONResponse([translate.machine_to_wire(n, *told) for n in nodes])
 
 

@@ -22,11 +22,13 @@ class HostFacts:
     architecture: str
 
 
-def health_word(node: HostNode, unhealthy: Collection[str]) -> str:
+def health_word(node: HostNode, unhealthy: Collection[str], down: Collection[str]) -> str:
     """
-    `Healthy`, or `Degraded` where some of its GPUs are not, or `Unhealthy` where none is: the clients
-    take a node with that word for one that cannot be used. Source: contract section 7.
+    `Healthy`, or `Degraded` where some of its GPUs are not, or `Unhealthy` where none is or the node is down:
+    the clients take a node with that word for one that cannot be used. Source: contract section 7.
     """
+    if node.id in down:
+        return "Unhealthy"
     ill = sum(g.uuid in unhealthy for g in node.gpus)
     if not ill:
         return "Healthy"
@@ -69,7 +71,7 @@ def resource_to_wire(node: HostNode, live: Sequence[Attempt], host: HostFacts) -
         },
     }  # fmt: skip
     if gpu is not None:
-        taken = sum(len(a.gpu_uuids) for a in here)
+        taken = sum(len(a.gpu_uuids) * a.gpu_portion for a in here)
         resource["gpu"] = {"product": product, "allocated": float(taken), "total": float(len(node.gpus))}
     return resource
 
@@ -80,18 +82,19 @@ def machine_to_wire(
     created_at_ms: int,
     host: HostFacts,
     unhealthy: Collection[str],
+    down: Collection[str],
 ) -> dict[str, Any]:
     """
     A node and its machine are one here; `machine_id` is what the clients match them by.
 
     Args:
-        unhealthy: GPUs, by UUID.
+        unhealthy: GPUs, by UUID. down: nodes that cannot be reached.
     """
     return {
         "metadata": {"id": node.id, "name": node.id, "created_at": created_at_ms},
         "status": {
             "machine_id": node.id, "node_name": node.id, "hostname": node.id, "provider": "homeport",
-            "status": health_word(node, unhealthy), "resource": resource_to_wire(node, live, host),
+            "status": health_word(node, unhealthy, down), "resource": resource_to_wire(node, live, host),
         },
     }  # fmt: skip
 
@@ -104,11 +107,12 @@ def node_to_wire(
     created_at_ms: int,
     host: HostFacts,
     unhealthy: Collection[str],
+    down: Collection[str],
 ) -> dict[str, Any]:
     """
     Args:
         live: of everybody, since they all take room. shown: ids of the workloads that may be named.
-        unhealthy: GPUs, by UUID.
+        unhealthy: GPUs, by UUID. down: nodes that cannot be reached.
     """
     here = [a for a in live if a.node == node.id and a.workload_id in shown]
     return {
@@ -118,7 +122,7 @@ def node_to_wire(
             "machine_id": node.id, "provider": "homeport", "resource": resource_to_wire(node, live, host),
         },
         "status": {
-            "status": ["Ready", health_word(node, unhealthy)],
+            "status": ["NotReady" if node.id in down else "Ready", health_word(node, unhealthy, down)],
             "hostname": node.id,
             "workloads": [
                 {

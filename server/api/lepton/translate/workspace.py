@@ -27,7 +27,7 @@ def workspace_to_wire(
     used = {
         "cpu": float(sum(a.cpu_cores for a in live)),
         "memory": sum(a.memory_mib for a in live),
-        "accelerator_num": float(sum(len(a.gpu_uuids) for a in live)),
+        "accelerator_num": float(sum(len(a.gpu_uuids) * a.gpu_portion for a in live)),
     }
     limit = {
         "cpu": float(sum(n.cpu_cores * n.overcommit for n in nodes)),

@@ -111,7 +111,7 @@ def grant(ctx: RunaiContext, fields: Mapping[str, Any], name: str) -> Tokens:
         raise Denied("invalid_request", f"{name}: is missing; it is one of {', '.join((*PAIRS, REFRESH))}")
     if kind is None:
         raise Denied(
-            "unsupported_grant_type", f"{name}: {wanted!r} must be one of {', '.join((*PAIRS, REFRESH))}"
+            "unsupported_grant_type", f"{name}: {wanted[:64]!r} must be one of {', '.join((*PAIRS, REFRESH))}"
         )
     if kind in ELSEWHERE:
         raise Denied("unsupported_grant_type", f"{name}: {ELSEWHERE[kind]}; use app_token ({REMEDY})")

@@ -59,6 +59,8 @@ def history(rows: Sequence[EventRow], seen: Seen) -> Iterator[dict[str, Any]]:
         # The end of one pod is that of the whole only where nothing came after it.
         is_end = seen.phase in ENDED and bool(ends) and i == ends[-1]
         begins = seen.phase if is_end else BEGINS.get(row.reason, phase)
+        if row.reason == "Stopped" and phase == "Pending":
+            begins = phase  # what was evicted has ended so, and waits again
         if begins != phase:
             phase = begins
             yield _phase(at_ms, phase, row.message)

@@ -103,10 +103,11 @@ def reason_of(waiting: Unplaced | None) -> str | None:
 
 
 def message_of(waiting: Unplaced | None, attempts: Sequence[Attempt]) -> str:
-    """The same text as that of the events: why it waits, or how its last attempt ended."""
+    """The same text as that of the events: why it waits, or how the last attempt of a pod ended."""
     if waiting is not None:
         return "; ".join(waiting.reasons)
-    last = max((a for a in attempts if a.message), key=lambda a: a.number, default=None)
+    latest = {a.replica_id: a for a in sorted(attempts, key=lambda a: a.number)}  # what runs again is well
+    last = max((a for a in latest.values() if a.message), key=lambda a: a.number, default=None)
     return "" if last is None else last.message
 
 

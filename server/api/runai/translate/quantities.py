@@ -28,10 +28,10 @@ def mib_of(text: str, field: str) -> int:
     if match is None:
         raise Invalid(field, f"{text!r} is no quantity; write it as 100M, 512Mi or 1.5Gi")
     unit = (match[3] or "").replace("K", "k") if match[3] == "K" else match[3] or ""
-    found = math.ceil(float(match[1]) * 10.0 ** int(match[2] or 0) * UNITS[unit] / MIB)
-    if found > MOST_MIB:
+    mib = float(match[1]) * 10.0 ** int(match[2] or 0) * UNITS[unit] / MIB
+    if mib > MOST_MIB:
         raise Invalid(field, f"{text!r} is more than any machine has")
-    return found
+    return math.ceil(mib)
 
 
 def mib_to_wire(mib: float) -> str:

@@ -21,7 +21,8 @@ NODE_TYPE = "run.ai/type"  # the label that node types are told by
 BACKOFF_LIMIT = 6  # as Kubernetes' own for jobs
 SECRET_KEY = "value"  # Homeport's secrets hold one value each
 FIELDS = ("metadata.name", "metadata.namespace", "spec.nodeName")  # of a pod, that a variable may take
-ENV_NAME = re.compile(r"[^=\0]+")
+ENV_NAME = re.compile(r"[^=\0-\x1f\x7f]+")
+WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,8 @@ def argv_of(text: str | None, field: str) -> tuple[str, ...]:
 def _working_dir(text: str | None, field: str = "spec.workingDir") -> str:
     if text and not text.startswith("/"):
         raise Invalid(field, f"{text!r} is not absolute; begin it with '/'")
+    if text and "\0" in text:
+        raise Invalid(field, "holds a NUL character")
     return text or ""
 
 
@@ -197,7 +200,7 @@ def variables_of(variables: Sequence[wire.Variable], where: str) -> tuple[Pairs,
             continue
         if ENV_NAME.fullmatch(one.name) is None or "\0" in (one.value or ""):
             raise Invalid(
-                f"{where}[{i}]", "a name cannot hold '=', and neither it nor its value a NUL character"
+                f"{where}[{i}]", "a name cannot hold '=' or a control character, nor its value a NUL"
             )
         if sum(v is not None for v in (one.value, one.secret, one.pod_field_ref)) > 1:
             raise Invalid(f"{where}[{i}]", f"{one.name} has several values; give one")
@@ -241,7 +244,7 @@ def _check_values(field: str, expression: wire.Expression) -> None:
         raise Invalid(field, f"{operator} needs one value at least")
     if operator in ("Exists", "DoesNotExist") and count:
         raise Invalid(field, f"{operator} takes none; leave them out")
-    if operator in ("Gt", "Lt") and (count != 1 or not expression.values[0].lstrip("-").isdigit()):
+    if operator in ("Gt", "Lt") and (count != 1 or WHOLE.fullmatch(expression.values[0]) is None):
         raise Invalid(field, f"{operator} takes one whole number")
 
 
