@@ -1,18 +1,19 @@
 # The server itself; what it runs are containers of the host's engine, beside this one (docker-compose.yml).
 #
 #   BASE   an image with Python 3.11 or newer, pip and a shell.
-#   INDEX  where packages come from. Where there is none: `pip wheel --wheel-dir wheels .` on a machine
-#          that has one, with the base's Python version; a folder `wheels/` here is all that is used then.
+#   INDEX  where packages come from, if not from where pip looks by itself. Where there is none:
+#          `pip wheel --wheel-dir wheels .` on a machine that has one, with the base's Python version;
+#          a folder `wheels/` here is all that is used then.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 LABEL homeport.stage=build
-ARG INDEX=https://pypi.org/simple
+ARG INDEX=
 COPY . /build
 RUN cd /build \
  && if ls wheels/*.whl >/dev/null 2>&1; \
     then python3 -m pip install --no-cache-dir --no-index --find-links wheels --target /opt/homeport homeport; \
-    else python3 -m pip install --no-cache-dir --index-url "$INDEX" --target /opt/homeport .; \
+    else python3 -m pip install --no-cache-dir ${INDEX:+--index-url "$INDEX"} --target /opt/homeport .; \
     fi
 
 FROM ${BASE}

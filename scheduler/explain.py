@@ -80,7 +80,19 @@ def explain(ask: AskClass, snapshot: Snapshot) -> Explanation:
         reason for pool in need.pools if state.tree.queues for reason in _queues(state, ask, pool)
     )  # fmt: skip
     nodes = tuple(_node(state, ask, n.node.name) for n in state.nodes)
-    return Explanation(verdict, pools, queues, nodes, _text(ask, verdict, pools, queues, nodes))
+    text = _text(ask, verdict, pools, queues, nodes)
+    if verdict is not None and verdict.code is Code.NO_PLACE and not _would_fit_alone(state, ask):
+        text = (*text, "it would not fit if nothing else ran either: ask for less, or elsewhere")
+    return Explanation(verdict, pools, queues, nodes, text)
+
+
+def _would_fit_alone(state: State, ask: AskClass) -> bool:
+    mark = state.mark()
+    for running in state.running:
+        state.release(running)
+    found = state.place(ask, with_leaving=True)
+    state.rollback(mark)
+    return not isinstance(found, Unplaced)
 
 
 def _pool(state: State, ask: AskClass, pool: str) -> PoolReason:

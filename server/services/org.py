@@ -332,9 +332,11 @@ async def delete_project(services: Services, project_id: str) -> None:
 async def delete_node_pool(services: Services, pool_id: str) -> None:
     """
     Raises:
-        Conflict: it has nodes, or is the default one.
+        Conflict: it has nodes, is the default one, or something that has not ended names it.
     """
     name = get_node_pool(services, pool_id).name
+    active = services.store.reads.active(services.clock.now_ms())
+    named = sorted({f.id for f in active if name in f.workload.spec.node_groups and f.workload.is_wanted})
     there = [n.id for n in nodes_now(services) if n.node_group == name]
 
     def remove(session: Session) -> None:
@@ -348,6 +350,8 @@ async def delete_node_pool(services: Services, pool_id: str) -> None:
             raise Conflict(
                 f"node pool {found.name} has the nodes {checks.few(there)}; take {label} from them first"
             )
+        if named:
+            raise Conflict(f"{checks.few(named)} asks for node pool {found.name}; end or delete it first")
         rows.remove_node_pool(session, found)
 
     await _write(services, remove)

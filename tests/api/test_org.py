@@ -150,6 +150,8 @@ def test_node_group_is_a_pool_with_the_nodes_that_bear_its_label(play: Any) -> N
         wanted = {"allowed_dedicated_node_groups": ["quick"]}
         status, waits = await sent(api, "POST", JOBS, job("waits", affinity=wanted))
         assert status == 201
+        status, refused = await sent(api, "DELETE", "/homeport/pools/quick")
+        assert (status, waits["metadata"]["id"] in refused["message"]) == (409, True)
         (node,) = (await sent(api, "GET", "/homeport/nodes"))[1]
         labels = {"labels": {"speed": "fast"}}
         status, told = await sent(api, "POST", f"/homeport/nodes/{node['id']}/labels", labels)

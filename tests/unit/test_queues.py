@@ -282,6 +282,15 @@ def test_explain_tells_each_node_and_each_queue_its_reason() -> None:
     assert explain(job("a"), world).verdict is None
 
 
+def test_explain_says_so_when_it_would_not_fit_on_an_empty_machine() -> None:
+    taken = Running("x/1", "x", job("a", 2), Placement("n", ("n-g0", "n-g1")))
+    full = replace(node("n", 2), gpus=tuple(Gpu(f"n-g{i}", "H100", free=0.0) for i in range(2)))
+    world = snapshot([full], [], running=(taken,))
+    never = "it would not fit if nothing else ran either: ask for less, or elsewhere"
+    assert explain(job("a", 3), world).text[-1] == never
+    assert never not in explain(job("a", 2), world).text
+
+
 def test_explain_says_once_what_many_nodes_say() -> None:
     world = snapshot([node(f"n{i}", 1) for i in range(9)], [], queues=(queue("a", inf),))
     text = explain(job("a", 2, **KEEP), world).text

@@ -166,6 +166,10 @@ def test_limits_are_the_containers_and_requests_the_schedulers() -> None:
             id="a-portion-of-no-device",
         ),
         pytest.param(
+            {"compute": {"gpuPortionRequest": 0.001}}, "spec.compute.gpuPortionRequest",
+            id="next-to-nothing-of-a-device",
+        ),
+        pytest.param(
             {"compute": {"gpuPortionRequest": 0.5, "gpuPortionLimit": 0.25}}, "spec.compute.gpuPortionLimit",
             id="a-limit-below-the-request",
         ),

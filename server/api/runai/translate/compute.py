@@ -11,6 +11,7 @@ from .quantities import mib_of
 # What Run:ai's own form suggests for a pod that asks for no CPU. Without any a node would take endless pods.
 CPU_CORES, MEMORY_MIB = 0.1, 96
 WHERE = "spec.compute"
+LEAST_PORTION = 0.01  # of a device; a bound of our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,8 @@ def _gpus(compute: Compute, where: str) -> tuple[int, float, int | None]:
     if compute.gpu_memory_request is not None:
         raise Invalid(f"{where}.gpuMemoryRequest", "needs gpuRequestType memory")
     portion = 1.0 if compute.gpu_portion_request is None else compute.gpu_portion_request
-    if portion == 0:
-        raise Invalid(f"{where}.gpuPortionRequest", "must be more than 0, and at most 1")
+    if portion < LEAST_PORTION:
+        raise Invalid(f"{where}.gpuPortionRequest", f"must be at least {LEAST_PORTION:g}, and at most 1")
     if compute.gpu_portion_limit is not None:
         _check_limit(portion, compute.gpu_portion_limit, f"{where}.gpuPortionLimit")
     return count, portion, None
