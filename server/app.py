@@ -7,56 +7,36 @@ import logging
 import os
 import secrets
 import sys
-from collections import Counter
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
 from sqlmodel import Session
-from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
-from .. import __version__
 from ..runtime.clock import Clock, SteeredClock, SystemClock
 from ..runtime.driver import Driver
 from ..runtime.mps import find_mps
-from .api.admin.routes import AdminContext, make_prometheus
-from .api.admin.routes import make_app as make_admin
-from .api.lepton import errors as lepton_errors
-from .api.lepton import routes as lepton_routes
-from .api.lepton.context import LeptonContext
-from .api.lepton.rendered import RenderedJobs
-from .api.lepton.translate.deployments import environment as lepton_environment
-from .api.middleware import CleanPath, GuardBrowsers, LimitBody
-from .api.runai.context import RunaiContext
-from .api.runai.mounts import prefixes as runai_prefixes
-from .api.runai.translate.environment import environment as runai_environment
-from .api.runai.translate.environment import is_ours as is_of_runai
+from .asgi import Parts, environment, make_asgi
 from .crashpoints import CrashPoints
 from .data_plane import DataPlane
 from .domain.billing import check_prices, parse_prices
 from .domain.inventory import shapes_of
 from .domain.volumes import HostFolders
-from .domain.workload import Attempt, Workload
 from .levers import Levers
-from .machine import choose_ground, remember, simulated_ground, stay_on_runtime
+from .machine import Ground, choose_ground, remember, simulated_ground, stay_on_runtime
 from .metrics import Metrics
 from .reconcile.autoscale import ZeroRules
-from .reconcile.health import choose_health
+from .reconcile.health import GpuHealth, choose_health
 from .reconcile.host_ports import HostPorts
-from .reconcile.launches import Environment, Machine
+from .reconcile.launches import Machine
 from .reconcile.loop import ReconcileLoop
 from .services import access, org, registries, volumes
 from .services import secrets as secret_service
-from .services.applications import Applications, ensure_application
+from .services.applications import ensure_application
 from .services.attempt_logs import LogSources
 from .services.context import Services
-from .services.exec_sessions import ExecSessions
-from .services.jwt_tokens import TokenIssuer
 from .serving import RENEW_S, listen, open_tls, run_until_signal
 from .settings import Settings
 from .store.log_files import LogFiles
@@ -85,41 +65,6 @@ async def identity(store: Store, clock: Clock) -> tuple[str, int]:
 
     await store.write(make)
     return store.setting("instance") or "", int(store.setting("created_at_ms") or 0)
-
-
-def environment(workload: Workload, attempt: Attempt) -> Environment:
-    """What the dialect that a workload was made through gives its containers."""
-    return (runai_environment if is_of_runai(workload) else lepton_environment)(workload, attempt)
-
-
-def make_asgi(settings: Settings, lepton: LeptonContext, runai: RunaiContext, admin: AdminContext) -> ASGIApp:
-    dialect = FastAPI(openapi_url=None)
-    dialect.state.context = lepton
-    dialect.router.routes.extend(lepton_routes.router.routes)
-    lepton_errors.install(dialect)
-    unknown = JSONResponse(
-        {"code": "not_found", "message": "nothing is served here; see /homeport/coverage"}, 404
-    )
-    root = Router(
-        [
-            Mount("/api/v2/workspaces", dialect),
-            Mount("/api/v1/workspaces", dialect),
-            *runai_prefixes(runai),
-            Mount("/homeport", make_admin(admin)),
-            Route("/metrics", make_prometheus(admin)),
-        ],
-        redirect_slashes=False,
-        default=unknown,
-    )
-    hosts = own_names(settings)
-    services = lepton.services
-
-    def is_token(token: str) -> bool:
-        if runai.issuer.bearer(token) is not None:
-            return True
-        return access.get_caller(services.store, services.clock, token) is not None
-
-    return GuardBrowsers(LimitBody(CleanPath(root)), hosts, is_token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +110,6 @@ async def open_home(
             stack.push_async_callback(driver.purge)
         prices = parse_prices(settings.prices)
         check_prices(prices, [shape.name for shape in shapes_of(nodes)])
-        files = LogFiles(settings.data_dir / "logs")
         woken, closing = asyncio.Event(), asyncio.Event()
         folders = HostFolders((settings.data_dir / "volumes").resolve(), settings.allow_host_path)
         volumes.make_own_folders(folders)
@@ -198,71 +142,43 @@ async def open_home(
             observed=lambda: loop.observed, keep_days=settings.metrics_days,
         )  # fmt: skip
         traffic.subscribe(metrics.add_records)
-        machine = Machine(
-            store, driver, ground.prober, clock, nodes, instance, files,
-            CrashPoints(clock, settings.crash_at), plane.show, environment,
-            lambda workload: secret_service.environment(services, workload),
-            lambda workload, attempt: volumes.mounts_of(services, workload, attempt),
-            lambda workload: registries.login_for(services, workload),
-            HostPorts(store, settings.host, is_mapped=driver.kind != "process"),
-            traffic=traffic, zero=ZeroRules(settings.warm_zero, settings.wake_on_request),
-            ingress_rpm=settings.ingress_rpm,
-            gpu_percent=metrics.gpu_percent, gpus=gpus, find_mps=find_mps,
-            down_nodes=down_nodes,
-            nodes_now=lambda: org.nodes_now(services), org=lambda: org.get_org(services),
-        )  # fmt: skip
+        machine = make_machine(settings, services, ground, plane, traffic, metrics, gpus, instance)
         loop = ReconcileLoop(machine, woken)
-        logs = LogSources(store, clock, files, closing)
-        applications = Applications(store)
-        lifetime = timedelta(seconds=settings.runai_token_lifetime_s)
-        issuer = TokenIssuer(applications, clock, settings.data_dir / "token.key", lifetime)
-        refused: Counter[str] = Counter()
-        asgi = make_asgi(
-            settings,
-            LeptonContext(
-                services,
-                logs,
-                RenderedJobs(store),
-                plane.url,
-                settings.host,
-                settings.lepton_new_deployment_api,
-                settings.lepton_secure_endpoint_defaults,
-                loop.refusal,
-                __version__,
-                created_at_ms,
-                metrics,
-                own_names=own_names(settings),
-            ),
-            RunaiContext(
-                services,
-                issuer,
-                logs,
-                metrics,
-                plane.url,
-                settings.host,
-                loop.waiting,
-                __version__,
-                created_at_ms,
-                machine.down_nodes,
-                refused,
-            ),
-            AdminContext(
-                services,
-                loop,
-                logs,
-                plane,
-                driver.kind,
-                __version__,
-                {"runai": refused},
-                metrics,
-                prices,
-                ExecSessions(services, driver, instance),
-                levers,
-            ),
+        logs = LogSources(store, clock, machine.logs, closing)
+        parts = Parts(
+            settings, services, loop, machine, logs, plane, metrics, prices, levers, instance, created_at_ms
         )
+        asgi = make_asgi(parts)
         stack.push_async_callback(loop.close)
         stack.push_async_callback(metrics.close)
         yield Home(asgi, services, driver, loop, metrics, closing, ground.note, plane, levers, tls)
+
+
+def make_machine(
+    settings: Settings,
+    services: Services,
+    ground: Ground,
+    plane: DataPlane,
+    traffic: Traffic,
+    metrics: Metrics,
+    gpus: GpuHealth,
+    instance: str,
+) -> Machine:
+    """What the loop acts on, and what it asks the services."""
+    store, clock, kind = services.store, services.clock, ground.driver.kind
+    return Machine(
+        store, ground.driver, ground.prober, clock, services.nodes, instance,
+        LogFiles(settings.data_dir / "logs"), CrashPoints(clock, settings.crash_at), plane.show, environment,
+        lambda workload: secret_service.environment(services, workload),
+        lambda workload, attempt: volumes.mounts_of(services, workload, attempt),
+        lambda workload: registries.login_for(services, workload),
+        HostPorts(store, settings.host, is_mapped=kind != "process"),
+        traffic=traffic, zero=ZeroRules(settings.warm_zero, settings.wake_on_request),
+        ingress_rpm=settings.ingress_rpm,
+        gpu_percent=metrics.gpu_percent, gpus=gpus, find_mps=find_mps,
+        down_nodes=services.down_nodes,
+        nodes_now=lambda: org.nodes_now(services), org=lambda: org.get_org(services),
+    )  # fmt: skip
 
 
 async def serve(settings: Settings) -> None:
@@ -303,10 +219,6 @@ async def renew(clock: Clock, plane: DataPlane, served: ServedTls) -> None:
         await clock.sleep(RENEW_S)
         await plane.renew()
         served.look()
-
-
-def own_names(settings: Settings) -> frozenset[str]:
-    return frozenset({"localhost", "127.0.0.1", "::1", settings.host, *settings.allow_host})
 
 
 def credential_values(
