@@ -72,7 +72,7 @@ def test_job_is_charged_to_the_project_that_its_workspace_is(tmp_path: Path) -> 
     async def story() -> None:
         async with opened(tmp_path) as both:
             job = await both.api.submit(resource_shape="gpu.4xh100-sxm")
-            await both.api.becomes(job["metadata"]["id"], "starting")
+            await both.api.becomes(job["metadata"]["id"], "running")
             (record,) = (await both.ask("GET", ""))["workloads"]
             assert (record["projectName"], record["allocatedResources"]["gpu"]) == ("local", 4)
             assert record["workloadRequestedResources"]["gpu"] == {"request": 4.0}
