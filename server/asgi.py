@@ -21,9 +21,8 @@ from .api.lepton.rendered import RenderedJobs
 from .api.lepton.translate.deployments import environment as lepton_environment
 from .api.middleware import CleanPath, GuardBrowsers, LimitBody
 from .api.runai.context import RunaiContext
+from .api.runai.ids import is_ours as is_of_runai
 from .api.runai.mounts import prefixes as runai_prefixes
-from .api.runai.translate.environment import environment as runai_environment
-from .api.runai.translate.environment import is_ours as is_of_runai
 from .data_plane import DataPlane
 from .domain.workload import Attempt, Workload
 from .levers import Levers
@@ -64,7 +63,11 @@ class Parts:
 
 def environment(workload: Workload, attempt: Attempt) -> Environment:
     """What the dialect that a workload was made through gives its containers."""
-    return (runai_environment if is_of_runai(workload) else lepton_environment)(workload, attempt)
+    if not is_of_runai(workload):
+        return lepton_environment(workload, attempt)
+    from .api.runai.translate.environment import environment as runai_environment  # costs start-up time
+
+    return runai_environment(workload, attempt)
 
 
 def make_asgi(parts: Parts) -> ASGIApp:

@@ -2,8 +2,17 @@
 
 import uuid
 
+from ...domain.workload import Workload
 from ...services.context import Services
 from ...store.reads import Found
+
+KEY = "runai"  # under which a spec's extras are this dialect's
+
+
+def is_ours(workload: Workload) -> bool:
+    """Made through this dialect."""
+    return KEY in workload.spec.extras
+
 
 NAMESPACE = uuid.UUID("6b1f4a0e-5d0c-5f43-9c1b-1d6f2a7c9e35")
 

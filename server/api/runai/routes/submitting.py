@@ -12,8 +12,9 @@ from ....services import secrets as secret_service
 from ....services.workloads import ID_ALPHABET
 from .. import wire_workloads as wire
 from ..call import Call
+from ..ids import KEY
 from ..translate import spec as translate
-from ..translate.seen import KEY, Seen
+from ..translate.seen import Seen
 from ..translate.spec import Machine, Wanted, check_name
 from . import looking
 from .deps import check_cluster

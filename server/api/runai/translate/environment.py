@@ -3,14 +3,9 @@
 from typing import Any
 
 from ....domain.workload import Attempt, Workload
+from ..ids import KEY
 from .distributed import rendezvous
 from .pods import pod_name
-from .seen import KEY
-
-
-def is_ours(workload: Workload) -> bool:
-    """Made through this dialect."""
-    return KEY in workload.spec.extras
 
 
 def environment(workload: Workload, attempt: Attempt) -> tuple[tuple[str, str], ...]:

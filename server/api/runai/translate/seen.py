@@ -17,7 +17,6 @@ from .quantities import mib_to_wire
 from .where import Where
 
 SECOND_MS = 1000
-KEY = "runai"  # under which a spec's extras are ours
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Seen:
     @cached_property
     def own(self) -> Mapping[str, Any]:
         """What only Run:ai knows of it; empty for what was made through Lepton."""
-        return self.spec.extras.get(KEY, {})
+        return self.spec.extras.get(ids.KEY, {})
 
     @cached_property
     def id(self) -> str:
