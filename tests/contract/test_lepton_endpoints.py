@@ -18,7 +18,8 @@ from tests.files import files_below
 from tests.sdk import Sdk, SdkError
 from tests.world import World, eventually
 
-PAGE = "page=/tmp/$LEPTON_DEPLOYMENT_NAME; mkdir -p $page; cd $page; echo hello from $WHO > index.html"
+# Of its own for each replica: processes share the host's /tmp, also with the tests beside this one.
+PAGE = "page=$(mktemp -d); cd $page; echo hello from $WHO > index.html"
 
 
 PORTS = itertools.count()
