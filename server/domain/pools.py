@@ -34,11 +34,6 @@ def pool_of(node: HostNode, pools: Sequence[NodePool]) -> NodePool:
     return next(declared, None) or next(p for p in pools if p.is_default)
 
 
-def pools_of_nodes(org: Org, nodes: Sequence[HostNode]) -> Mapping[str, str]:
-    """Each node's id and the name of its pool. Every node is in one."""
-    return {node.id: pool_of(node, org.pools).name for node in nodes}
-
-
 def with_notes(nodes: Sequence[HostNode], notes: Mapping[str, NodeNote]) -> tuple[HostNode, ...]:
     return tuple(_with_note(n, notes[n.id]) if n.id in notes else n for n in nodes)
 

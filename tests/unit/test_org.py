@@ -12,7 +12,7 @@ from sqlmodel import Session
 from homeport.runtime.clock import VirtualClock
 from homeport.server.domain.inventory import HostNode, NodeGpu
 from homeport.server.domain.org import Amount, Department, NodePool, PoolQuota, Project, Rank
-from homeport.server.domain.pools import pools_of_nodes
+from homeport.server.domain.pools import in_pools
 from homeport.server.domain.volumes import HostFolders
 from homeport.server.domain.workload import Attempt, AttemptState, Workload, WorkloadSpec
 from homeport.server.errors import Conflict, HomeportError, Invalid, NotFound
@@ -118,7 +118,8 @@ def test_ids_grow_and_are_not_given_again_after_a_removal(services: Services) ->
 
 def test_nodes_are_in_the_pool_whose_label_they_bear_and_else_in_the_default(services: Services) -> None:
     made = asyncio.run(org.create_node_pool(services, NodePool("", "quick", "speed", "fast"), by=BY))
-    assert pools_of_nodes(org.get_org(services), services.nodes) == {"one": "default", "two": "quick"}
+    pooled = in_pools(services.nodes, org.get_org(services).pools)
+    assert {node.id: node.node_group for node in pooled} == {"one": "default", "two": "quick"}
     assert {n.id: n.node_group for n in org.nodes_now(services)} == {"one": "default", "two": "quick"}
     refused(org.delete_node_pool(services, made.id), Conflict, "has the nodes two; take speed=fast from them")
     asyncio.run(node_notes.note_node(services, "one", labels={"speed": "fast"}))

@@ -130,7 +130,3 @@ class NodePoolCreation(NodePoolFields):
     labelKey: Annotated[str, Field(min_length=1)]
     labelValue: Annotated[str, Field(min_length=1)]
     clusterId: str
-
-
-class ClusterUpdate(Wire):
-    name: Annotated[str, Field(min_length=1, max_length=64)]
