@@ -123,20 +123,26 @@ class Engine:
         read_s: float | None,
         **params: Any,
     ) -> Response:
-        """A response to read from; `read_s` is the patience between two bytes, None waits for ever."""
-        api = self.slow
+        """
+        A response to read from; `read_s` is the patience between two bytes of its body, None
+        waits for ever. The head comes at once (20.10 sends it before a follow has anything to
+        say), so an engine that hangs, or dies in between, never holds the thread.
+        """
+        api: Any = self.slow
         response: Response = api.request(
             method,
             f"{api.base_url}/v{api.api_version}{path}",
             params=params,
             stream=True,
-            timeout=(QUICK_S, read_s),
+            timeout=(QUICK_S, LONG_S if read_s is None else read_s),
         )
         try:
             response.raise_for_status()
         except HTTPError as error:
             with contextlib.closing(response):
                 raise create_api_error_from_http_exception(error) from error
+        if read_s is None:
+            api._disable_socket_timeout(api._get_raw_response_socket(response))
         return response
 
     def connect(self, *, read_s: float) -> HTTPConnection:

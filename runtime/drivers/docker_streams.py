@@ -14,12 +14,13 @@ from urllib3.exceptions import ProtocolError
 
 from ..errors import DriverError
 from ..model import LogEntry
-from .docker_engine import LONG_S, Engine, close_response
+from .docker_engine import BROKEN, LONG_S, Engine, close_response
 from .docker_observed import ALIVE, STATES, unix_ns
 
 READ_BYTES = 64 * 1024
 FRAME_HEADER = struct.Struct(">BxxxL")  # stream, length; as in the Engine API's `attach`
 SYSTEM_ERROR = 3
+MAX_FRUITLESS = 2  # connections in a row that end with nothing said while the container runs
 OVERLAP_NS = 10**9  # stdout and stderr are noted by two hands, so times may go back a little
 
 
@@ -30,7 +31,7 @@ def api_time(unix_ns: int) -> str:
 class LogStream:
     """
     The log of one container. Two things the SDK's own stream does not do: a connection that
-    breaks raises, so it is never taken for the end of the container; and what the engine
+    breaks is opened anew, or raises, so it is never taken for the end of the container; and what the engine
     drops at that end is read again (20.10 ends a `follow` when the container dies, however
     much of its log is still to come: 20,000 of 100,000 lines were seen).
     """
@@ -48,15 +49,22 @@ class LogStream:
 
     def __iter__(self) -> Iterator[Sequence[LogEntry]]:
         yield from self._read(follow=False)
+        fruitless = 0
         while self._follow:
             latest, handed_out = self._latest_ns, len(self._recent)
-            yield from self._read(follow=True)
+            broke: Exception | None = None
+            try:
+                yield from self._read(follow=True)
+            except BROKEN as error:  # an engine that is gone says so at the next question
+                broke = error
             is_running = self._is_running()
             yield from self._read(follow=False)
-            if not is_running:
+            if not is_running or self._is_closed:
                 return
-            if (self._latest_ns, len(self._recent)) == (latest, handed_out):
-                raise ProtocolError("the log ended before its container")
+            has_news = (self._latest_ns, len(self._recent)) != (latest, handed_out)
+            fruitless = 0 if has_news else fruitless + 1
+            if fruitless == MAX_FRUITLESS:
+                raise broke or ProtocolError("the log ended before its container")
 
     def _is_running(self) -> bool:
         state = self._engine.quick.inspect_container(self._container)["State"]

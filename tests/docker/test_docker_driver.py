@@ -17,7 +17,7 @@ from uuid import uuid4
 import pytest
 
 from homeport.runtime.clock import SystemClock
-from homeport.runtime.drivers import docker_mounts
+from homeport.runtime.drivers import docker_engine, docker_mounts
 from homeport.runtime.drivers.docker import DockerDriver
 from homeport.runtime.errors import (
     DeviceGone,
@@ -29,6 +29,7 @@ from homeport.runtime.errors import (
 )
 from homeport.runtime.model import ContainerSpec, ContainerState, Handle, LogEntry, Mount, Observed, Port
 from tests.images import bash_image
+from tests.relay import Relay
 from tests.world import require_docker
 
 pytestmark = pytest.mark.docker
@@ -485,13 +486,19 @@ def test_leaving_a_log_frees_its_thread(bench: Bench) -> None:
 
 def test_a_log_goes_on_when_its_connection_breaks(bench: Bench, tmp_path: Path) -> None:
     async def body() -> None:
-        async with Relay(tmp_path / "relay.sock") as relay:
+        with Relay(tmp_path / "relay.sock") as relay:
+            relay.open()
             driver = bench.new_driver(base_url=relay.url)
             wait = f"until test -e {tmp_path}/go; do sleep 0.1; done"
             mount = Mount(str(tmp_path), tmp_path)
             handle = await driver.start(bench.spec(f"echo x; {wait}; echo y", mounts=(mount,)))
             log = driver.logs(handle, follow=True)
             assert [entry.data for entry in await anext(log)] == [b"x\n"]
+
+            async def follows() -> bool:
+                return relay.answered(b"follow=1") > 0
+
+            await eventually(follows)
             relay.cut()
             (tmp_path / "go").touch()
             assert [entry.data async for batch in log for entry in batch] == [b"y\n"]
@@ -502,7 +509,8 @@ def test_a_log_goes_on_when_its_connection_breaks(bench: Bench, tmp_path: Path) 
 
 def test_a_log_whose_connection_breaks_says_so(bench: Bench, tmp_path: Path) -> None:
     async def body() -> None:
-        async with Relay(tmp_path / "relay.sock") as relay:
+        with Relay(tmp_path / "relay.sock") as relay:
+            relay.open()
             driver = bench.new_driver(base_url=relay.url)
             handle = await driver.start(bench.spec("echo x; sleep 60"))
             log = driver.logs(handle, follow=True)
@@ -515,54 +523,24 @@ def test_a_log_whose_connection_breaks_says_so(bench: Bench, tmp_path: Path) -> 
     asyncio.run(body())
 
 
-class Relay:
-    """The engine's socket under another name. Its connections can be cut, and it can hang."""
+def test_a_log_whose_engine_hangs_before_its_first_word_says_so(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body() -> None:
+        with Relay(tmp_path / "relay.sock") as relay:
+            relay.open()
+            driver = bench.new_driver(base_url=relay.url)
+            handle = await driver.start(bench.spec("echo x; sleep 60"))
+            monkeypatch.setattr(docker_engine, "LONG_S", 2)
+            relay.hang_at(b"follow=1")
+            log = driver.logs(handle, follow=True)
+            assert [entry.data for entry in await anext(log)] == [b"x\n"]
+            async with asyncio.timeout(DEADLINE_S):
+                with pytest.raises(RuntimeUnavailable):
+                    await anext(log)
+            await driver.close()
 
-    def __init__(self, path: Path) -> None:
-        self.url = f"unix://{path}"
-        self._path = path
-        self._writers: list[asyncio.StreamWriter] = []
-        self._flows = asyncio.Event()
-        self._flows.set()
-
-    async def __aenter__(self) -> "Relay":
-        self._server = await asyncio.start_unix_server(self._serve, self._path)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._flows.set()
-        self.close()
-        await asyncio.sleep(0.1)
-
-    def close(self) -> None:
-        self._server.close()
-        self.cut()
-
-    def cut(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-
-    def hang(self) -> None:
-        """As a dockerd after SIGSTOP: it still accepts, by its backlog, and says nothing."""
-        self._flows.clear()
-
-    def resume(self) -> None:
-        self._flows.set()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            up_reader, up_writer = await asyncio.open_unix_connection("/var/run/docker.sock")
-            self._writers += [writer, up_writer]
-            await asyncio.gather(self._pump(reader, up_writer), self._pump(up_reader, writer))
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await source.read(65536):
-                await self._flows.wait()
-                sink.write(data)
-                await sink.drain()
-        sink.close()
+    asyncio.run(body())
 
 
 # Ends
@@ -596,7 +574,8 @@ def _ends(driver: DockerDriver, handle: Handle) -> bool:
 
 def test_what_happened_while_the_stream_was_broken_is_told_afterwards(bench: Bench, tmp_path: Path) -> None:
     async def body() -> None:
-        async with Relay(tmp_path / "relay.sock") as relay:
+        with Relay(tmp_path / "relay.sock") as relay:
+            relay.open()
             driver = bench.new_driver(base_url=relay.url)
             hints = driver.changes()
             await anext(hints)
@@ -636,7 +615,8 @@ def test_out_of_memory(bench: Bench, script: str, expected: tuple[int, bool]) ->
 
 def test_a_hanging_engine_is_unavailable_and_wedges_nothing(bench: Bench, tmp_path: Path) -> None:
     async def body() -> None:
-        async with Relay(tmp_path / "relay.sock") as relay:
+        with Relay(tmp_path / "relay.sock") as relay:
+            relay.open()
             driver = bench.new_driver(base_url=relay.url)
             handle = await driver.start(bench.spec("sleep 60"))
             relay.hang()

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fault.conftest import MakeHome
-from tests.fault.relay import Relay
+from tests.relay import Relay
 from tests.sdk import Sdk
 from tests.world import World, eventually
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.fault.conftest import MakeHome
-from tests.fault.relay import Relay
 from tests.fault.story import COMMAND, MOUNT, docker_events, marks
+from tests.relay import Relay
 from tests.sdk import Sdk
 from tests.world import World, eventually
 

@@ -29,17 +29,19 @@ class Relay:
         self.close()
 
     def open(self) -> None:
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self._path))
-        self._listener.listen(128)
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self._path))
+        listener.listen(128)
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def close(self) -> None:
-        if self._listener is not None:
+        with self._lock:  # whoever is being accepted is let in before `cut`, or not at all
+            listener, self._listener = self._listener, None
+        if listener is not None:
             self._path.unlink()
-            self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-            self._listener = None
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
         self.cut()
         self.resume()
 
@@ -83,6 +85,9 @@ class Relay:
                 engine = socket.socket(socket.AF_UNIX)
                 engine.connect(ENGINE)
                 with self._lock:
+                    if self._listener is not listener:
+                        client.close()
+                        return
                     self._pairs[client] = b""
                 for source, sink in ((client, engine), (engine, client)):
                     threading.Thread(target=self._pump, args=(client, source, sink), daemon=True).start()
