@@ -17,7 +17,7 @@ from typing import Any
 from homeport.runtime.drivers.simulated import Rule, Span
 from homeport.server.domain.workload import TERMINAL, Workload, WorkloadSpec
 from homeport.server.services.workloads import create_workload
-from homeport.server.store.reads import Found
+from homeport.server.store.found import Found
 from homeport.server.testing import InProcessHome, open_in_process
 
 from .figures import Figure, percentile, show

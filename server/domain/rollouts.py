@@ -37,6 +37,8 @@ def goal(workload: Workload) -> int:
 
 def as_started(workload: Workload, attempt: Attempt | None = None) -> Workload:
     """As its containers see it: with the spec of that attempt, or of those that are started now."""
+    if not workload.before:
+        return workload
     revision = goal(workload) if attempt is None else revision_of(workload, attempt)
     spec = specs(workload).get(revision, workload.spec)
     return workload if spec is workload.spec else replace(workload, spec=spec)

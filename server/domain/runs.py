@@ -103,8 +103,8 @@ def outcome(workload: Workload, attempts: Sequence[Attempt]) -> Outcome:
     Failed as soon as one replica has no try left; succeeded once all have. An elastic
     workload has once all that run have, and they are enough.
     """
-    if not attempts:
-        return Outcome.OPEN
+    if all(a.is_live for a in attempts):
+        return Outcome.OPEN  # mostly; nothing has come to any end
     spec, replicas = workload.spec, list(replica_runs(workload, attempts))
     if any(r.has_failed(spec.worker_retries) for r in replicas) or is_over_by_eviction(workload, attempts):
         return Outcome.FAILED

@@ -19,6 +19,7 @@ from ..errors import StoreRefused
 from ..services.org import nodes_now
 from ..services.org_usage import usage_now
 from ..store import registries, secrets
+from ..store.active import Entry
 from ..store.documents import attempt_from, workload_from
 from ..store.tables import AttemptRow, EventRow, LeaseRow, WorkloadRow
 
@@ -51,6 +52,7 @@ class Facts:
         leaks: where a secret's value was found in clear.
         integrity: what SQLite says of its file; "ok" where nothing is wrong.
         wal_bytes: size of its write-ahead log.
+        kept: what the loop has in memory, by workload; None: it was not asked.
     """
 
     now_ms: int = 0
@@ -67,6 +69,7 @@ class Facts:
     leaks: Sequence[str] = ()
     integrity: str = "ok"
     wal_bytes: int = 0
+    kept: Mapping[str, Entry] | None = None
 
     def of(self, workload_id: str) -> list[Attempt]:
         """Its attempts, in the order of their numbers."""
@@ -103,6 +106,7 @@ async def facts_of(home: Home) -> Facts:
             leaks=[*_leaks(session, file.parent, list(_secrets(home, session)))],
             integrity=str(session.connection().execute(text("PRAGMA integrity_check")).scalar_one()),
             wal_bytes=log.stat().st_size if log.exists() else 0,
+            kept=dict(services.store.reads.table.look(services.clock.now_ms())),
         )
 
     observed, groups = None, ()

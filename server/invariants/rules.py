@@ -1,7 +1,7 @@
 """The rules: pure, over the facts of one moment or of two."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import fsum
 
 from ...runtime.model import ContainerState, Observed
@@ -9,6 +9,7 @@ from ..domain.endpoints import is_ready
 from ..domain.lifecycle import phase_of, unwanted
 from ..domain.runs import EVICTED, first_members, stale_at_ms
 from ..domain.workload import TERMINAL, Attempt, AttemptState, Phase
+from ..store.active import Entry
 from .facts import Facts
 
 ON = frozenset({ContainerState.RUNNING, ContainerState.PAUSED})
@@ -34,6 +35,8 @@ def broken(facts: Facts, *, is_quiet: bool = False) -> list[str]:
     found += _of_attempts(facts)
     found += _of_workloads(facts)
     found += _of_projects(facts)
+    if is_quiet and facts.kept is not None:
+        found += _of_memory(facts, facts.kept)
     if is_quiet and facts.observed is not None:  # else nothing can be said: unseen is not gone
         seen = facts.observed
         found += [*_of_containers(facts, seen), *_of_rest(facts, seen), *_of_routes(facts, seen)]
@@ -145,6 +148,18 @@ def _of_workloads(facts: Facts) -> list[str]:
         if workload.spec.serving is None and 0 < begun < (least := first_members(workload.spec)):
             found.append(f"{id_} began with {begun} of the {least} that start together")
     return found
+
+
+def _of_memory(facts: Facts, kept: Mapping[str, Entry]) -> Iterator[str]:
+    """The loop knows what the store holds of all that is not at rest."""
+    for id_, workload in facts.workloads.items():
+        attempts = facts.of(id_)
+        entry = kept.get(id_)
+        if entry is None:
+            if facts.phases[id_] not in TERMINAL or any(a.is_live for a in attempts):
+                yield f"{id_} is {facts.phases[id_].value}, and the loop does not know it"
+        elif entry.found.workload != workload or {*entry.attempts} != {*attempts}:
+            yield f"{id_} is known to the loop as it was once"
 
 
 def _way(attempt: Attempt) -> str:

@@ -42,10 +42,9 @@ class Autoscaler:
     async def step(self) -> float:
         """Seconds until it should look again."""
         now_ms = self._clock.now_ms()
-        found = [f.workload for f in self._store.reads.active(now_ms)]
-        found = [w for w in found if w.spec.serving and w.spec.serving.scaling and w.is_wanted]
-        attempts = self._store.reads.attempts([w.id for w in found]) if found else {}
-        for gone in self._wishes.keys() - attempts.keys():
+        entries = self._store.reads.table.serving(now_ms)
+        found = [w for e in entries.values() if _scales(w := e.found.workload)]
+        for gone in self._wishes.keys() - {w.id for w in found}:
             del self._wishes[gone]
         decisions: dict[str, tuple[Workload, Workload, Decision]] = {}
         pause_s, wakes = float("inf"), set(self._traffic.wakes)
@@ -57,7 +56,7 @@ class Autoscaler:
                     after = replace(workload, decided_replicas=decision.replicas, is_waking=True)
                     decisions[workload.id] = (workload, after, decision)
                 continue
-            decision, again_s = self._look(workload, attempts[workload.id])
+            decision, again_s = self._look(workload, entries[workload.id].attempts)
             pause_s = min(pause_s, again_s)
             if decision is not None:
                 is_warm = self._zero.is_warm and decision.replicas == 0
@@ -108,6 +107,11 @@ class Autoscaler:
         if wishes[0][0] > now_s - STABLE_S:
             return []
         return [number for _, number in wishes][1:]
+
+
+def _scales(workload: Workload) -> bool:
+    serving = workload.spec.serving
+    return serving is not None and serving.scaling is not None and workload.is_wanted
 
 
 def _save(

@@ -96,24 +96,31 @@ def is_told(claims: Iterable[DoubleClaim]) -> bool:
     return all(claim.late.evicting_at_ms is not None for claim in claims)
 
 
-def held_back(works: Mapping[str, Work]) -> dict[str, str]:
+def held_back(works: Mapping[str, Work], odd: Mapping[str, Work]) -> dict[str, str]:
     """
     Ask ids of what was evicted and waits again, while the workload that it made room for waits
     too, and the id of that one: it must not go back to the place that it had to leave.
+
+    Args:
+        odd: those of the works that have to do with an eviction are among them.
     """
-    waiting = {work.workload.id for work in works.values() if work.asks}
-    return {
-        ask.id: min(work.made_room_for & waiting)
-        for work in works.values()
-        if work.made_room_for & waiting
-        for ask, _ in work.asks
-    }
+    held: dict[str, str] = {}
+    for work in odd.values():
+        waiting = [i for i in work.made_room_for if i in works and works[i].asks]
+        if waiting:
+            held |= {ask.id: min(waiting) for ask, _ in work.asks}
+    return held
 
 
-def with_claimants(snapshot: Snapshot, works: Mapping[str, Work]) -> Snapshot:
-    """Whoever others leave for, or have left for: it has their places before anybody else."""
-    left = {i for work in works.values() for i in work.made_room_for}
-    left |= {evicted_for(a) for w in works.values() for a in w.live if a.evicting_at_ms is not None}
+def with_claimants(snapshot: Snapshot, works: Mapping[str, Work], odd: Mapping[str, Work]) -> Snapshot:
+    """
+    Whoever others leave for, or have left for: it has their places before anybody else.
+
+    Args:
+        odd: as above.
+    """
+    left = {i for work in odd.values() for i in work.made_room_for}
+    left |= {evicted_for(a) for w in odd.values() for a in w.live if a.evicting_at_ms is not None}
     if not left:
         return snapshot
     asks = {ask.id for i in left if i in works for ask, _ in works[i].asks}

@@ -39,7 +39,7 @@ def hand_over(nodes: Sequence[HostNode], attempt: Attempt, find_mps: Callable[[]
     """
     if not attempt.gpu_uuids:
         return HandOver()
-    known = {g.uuid: g for n in nodes for g in n.gpus}
+    known = {g.uuid: g for n in nodes if n.id == attempt.node for g in n.gpus}
     real = tuple(u for u in attempt.gpu_uuids if u not in known or not known[u].is_simulated)
     env: list[tuple[str, str]] = []
     if len(real) < len(attempt.gpu_uuids):

@@ -14,23 +14,33 @@ class LogPumps:
         self._driver, self._files = driver, files
         self._tasks = KeyedTasks(clock, when_done)
         self._told: set[Key] = set()  # those whose stream has ended in order
+        self._lapsed: set[Key] = set()  # those whose stream broke
 
     def ensure(self, key: Key, handle: Handle) -> None:
         """For a running container. A pump that failed is started again and goes on where the file ends."""
         if key not in self._tasks and not self._files.is_sealed(key):
             self._tasks.start(key, lambda: self._follow(key, handle))
 
+    def take_lapsed(self) -> set[Key]:
+        """Those whose pump has failed since this was last asked."""
+        lapsed, self._lapsed = self._lapsed, set()
+        return lapsed
+
     async def finish(self, key: Key, handle: Handle) -> None:
         """Everything the ended container wrote is in the sealed file when this returns."""
         await self._tasks.join(key)
-        if not self._files.is_sealed(key) and key not in self._told:
+        if key not in self._told and not self._files.is_sealed(key):
             await self._copy(key, handle, follow=False)
         await self._files.seal(key)
         self._told.discard(key)
 
     async def _follow(self, key: Key, handle: Handle) -> None:
         self._told.discard(key)
-        await self._copy(key, handle, follow=True)
+        try:
+            await self._copy(key, handle, follow=True)
+        except Exception:
+            self._lapsed.add(key)
+            raise
         self._told.add(key)
 
     async def _copy(self, key: Key, handle: Handle, *, follow: bool) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sqlmodel import Session
@@ -18,6 +18,7 @@ from ..routing import Route
 from ..store.host_ports import release as release_host_ports
 from ..store.log_files import Key
 from ..store.writes import add_event, load_workload, save_attempt, save_workload
+from .attention import Attention
 from .autoscale import Autoscaler
 from .drains import Drains
 from .gpus import tell_sharing
@@ -27,11 +28,25 @@ from .log_pumps import LogPumps
 from .placing import Placing, Waiting
 from .probing import Probing
 from .pulls import add_unusable
-from .replicas import Action, Archive, Calm, Change, Launch, Pause, Record, Remove, Resume, Stop, diff, unseen
+from .replicas import (
+    Action,
+    Archive,
+    Change,
+    Launch,
+    Pause,
+    Record,
+    Remove,
+    Resume,
+    Stop,
+    diff,
+    unseen,
+    workload_of,
+)
 from .rooms import resume_rollouts
 from .route_table import wanted_routes
 from .tasks import KeyedTasks
 from .told import as_told_since, is_to_start
+from .view import View, look
 
 log = logging.getLogger(__name__)
 RETRY_S = 1.0
@@ -72,7 +87,8 @@ class ReconcileLoop:
         self._routes: Mapping[str, Route] = {}  # that the gateway was shown
         self._showing = asyncio.Lock()
         self._drains = Drains(machine)
-        self._calm = Calm()
+        self._changes = machine.store.reads.table.follow()
+        self._attention = Attention()
         self._placing = Placing(machine, self._begin, self.poke)
 
     def poke(self) -> None:
@@ -181,23 +197,25 @@ class ReconcileLoop:
         self.reasons, self._blind_passes = [], 0
         self.observed = observed
         now = m.clock.now_ms()
-        workloads, attempts = self._load(now, {o.workload_id for o in observed} | self._groups)
-        actions = diff(workloads, attempts, observed, now_ms=now, calm=self._calm)
+        view = self._look(observed, now)
+        actions = diff(view.workloads, view.attempts, view.observed, now_ms=now)
+        self._attention.settle(*view.without(workload_of(a) for a in actions), now)
+        attempts = view.all_attempts
         if self._is_first:
             self._is_first = False
-            self._drains.adopt(workloads, attempts)
-            await resume_rollouts(m.store, workloads, now)
-        self._copy_logs(attempts, observed)
-        self._probing.look(workloads, attempts, observed)
+            self._drains.adopt(view.workloads, attempts)
+            await resume_rollouts(m.store, view.workloads, now)
+        self._copy_logs(attempts, view.observed)
+        self._probing.look(view.workloads, attempts, view.observed)
         self._give_up_pulls(attempts)
         await self._record([a for a in actions if isinstance(a, Record | Change)])
         self._addresses = {(o.replica_id, o.attempt): o.address for o in observed if o.address}
         await self._show_routes()
-        coming = self._coming(attempts, observed)
+        coming = self._coming(attempts, view.observed)
         for action in actions:
             if not isinstance(action, Launch) or action.attempt.key not in coming:
                 self._begin(action)
-        self._drop_groups(attempts, observed)
+        self._drop_groups(observed, now)
         return min(scale_s, await self._placing.place())
 
     def _coming(self, attempts: Sequence[Attempt], observed: Sequence[Observed]) -> set[Key]:
@@ -215,16 +233,15 @@ class ReconcileLoop:
         if self._blind_passes >= BLIND_PASSES:
             await self._record(unseen(self._m.store.reads.live_attempts(), str(error)))
 
-    def _load(self, now_ms: int, also: Iterable[str]) -> tuple[dict[str, Workload], list[Attempt]]:
-        """What may change by itself, and what has something on the machine all the same."""
+    def _look(self, observed: Sequence[Observed], now_ms: int) -> View:
+        """What has to be looked at: mostly little of what there is."""
         reads = self._m.store.reads
-        active = reads.active(now_ms)
-        by_id = reads.attempts_of(active)
-        rest = set(also) - by_id.keys()
-        others = reads.by_ids(sorted(rest)) if rest else []
-        by_id |= reads.attempts([f.id for f in others]) if others else {}
-        found = {f.id: f.workload for f in (*active, *others)}
-        return found, [a for mine in by_id.values() for a in mine]
+        entries = reads.table.look(now_ms)
+        seen = {(o.replica_id, o.attempt): o for o in observed}
+        with self._changes.taking() as touched:
+            touched |= {seen[key].workload_id for key in self._pumps.take_lapsed() if key in seen}
+            chosen = self._attention.choose(entries, touched, seen, now_ms)
+        return look(reads, entries, chosen, seen)
 
     # -- actions ------------------------------------------------------------
 
@@ -260,9 +277,9 @@ class ReconcileLoop:
                 self._tasks.start(attempt.key, lambda: self._drains.pause(workload, attempt, seen.handle))
             case Resume(attempt, seen):
                 self._tasks.start(attempt.key, lambda: self._resume(attempt, seen.handle))
-            case Remove(seen, attempt, _):
+            case Remove(seen, attempt, _, keeps_log):
                 key = (seen.replica_id, seen.attempt)
-                self._tasks.start(key, lambda: self._remove(seen.handle, attempt))
+                self._tasks.start(key, lambda: self._remove(seen.handle, attempt, keeps_log=keeps_log))
             case Archive(workload, why):
                 self._tasks.start(workload.id, lambda: self._archive(workload, why))
             case Record() | Change():
@@ -276,8 +293,8 @@ class ReconcileLoop:
             await tell_sharing(m.store, attempt, spec, m.clock.now_ms())
             await self._prepare(workload, attempt, spec)
             async with self._launches:
-                current = m.store.get_workload(workload.workspace, workload.id)
-                if current is None or not current.is_wanted or not is_to_start(m.store, attempt):
+                table = m.store.reads.table
+                if not is_to_start(table.look(m.clock.now_ms()).get(workload.id), attempt):
                     return
                 if self._groups is not None and spec.group:
                     self._groups.add(group_of(workload))
@@ -352,12 +369,11 @@ class ReconcileLoop:
         await self._m.driver.stop(handle, grace_s=STOP_GRACE_S if asked is None else asked)
         await self._m.crash.reach(CrashPoint.STOPPED)
 
-    async def _remove(self, handle: Handle, attempt: Attempt | None) -> None:
+    async def _remove(self, handle: Handle, attempt: Attempt | None, *, keeps_log: bool) -> None:
         if attempt is not None:
             await self._pumps.finish(attempt.key, handle)
             await self._m.crash.reach(CrashPoint.SEALED)
-            (found,) = self._m.store.reads.by_ids([attempt.workload_id])
-            if not found.workload.spec.collects_logs:
+            if not keeps_log:
                 self._m.logs.empty(attempt.key)
         await self._m.driver.remove(handle)
         await self._m.crash.reach(CrashPoint.REMOVED)
@@ -386,11 +402,15 @@ class ReconcileLoop:
             if key in known and seen.state is ContainerState.RUNNING:
                 self._pumps.ensure(key, seen.handle)
 
-    def _drop_groups(self, attempts: Sequence[Attempt], observed: Sequence[Observed]) -> None:
+    def _drop_groups(self, observed: Sequence[Observed], now_ms: int) -> None:
         """The network of a workload goes with its last container."""
-        busy = {a.workload_id for a in attempts if a.is_live} | {o.workload_id for o in observed}
-        for group in (self._groups or set()) - busy:
-            self._tasks.start(("group", group), lambda group=group: self._drop_group(group))
+        if not self._groups:
+            return
+        entries = self._m.store.reads.table.look(now_ms)
+        rest = self._groups - {o.workload_id for o in observed}
+        for group in rest:
+            if group not in entries or not any(a.is_live for a in entries[group].attempts):
+                self._tasks.start(("group", group), lambda group=group: self._drop_group(group))
 
     async def _drop_group(self, group: str) -> None:
         await self._m.driver.remove_group(group)

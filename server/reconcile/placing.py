@@ -17,7 +17,6 @@ from ..domain.workload import Attempt, Workload
 from ..errors import Conflict
 from ..snapshot import Ask, Facts, Keeper, Room, Work
 from ..snapshot.asks import workload_of
-from ..store.reservations import list_reservations
 from ..store.writes import add_event, insert_attempt, load_attempts, load_workload
 from .evictions import (
     by_asker,
@@ -59,7 +58,8 @@ class Placing:
 
     def __init__(self, machine: Machine, begin: Callable[[Launch], None], poke: Callable[[], None]) -> None:
         self._m, self._begin, self._poke = machine, begin, poke
-        self._keeper = Keeper(machine.store.reads.attempts, self._barred)
+        self._keeper = Keeper(self._barred)
+        self._changes = machine.store.reads.table.follow()
         self._rules = RuleKeeper(machine.store, machine.gpu_percent)
         self._told: dict[str, tuple[Unplaced, int]] = {}
         self.unplaced: Mapping[str, Unplaced] = {}
@@ -69,8 +69,11 @@ class Placing:
         """Seconds until time alone may change something."""
         m = self._m
         now = m.clock.now_ms()
-        reservations = m.store.read(list_reservations)
-        snapshot = self._keeper.look(m.store.reads.active(now), self._facts(reservations, now), now)
+        reservations = m.store.reads.reservations()
+        table = m.store.reads.table
+        entries = table.look(now)
+        with self._changes.taking() as touched:
+            snapshot = self._keeper.look(entries, touched, self._facts(reservations, now), now)
         works = self._keeper.works
         if snapshot.pending:
             await m.crash.reach(CrashPoint.PENDING)
@@ -79,14 +82,14 @@ class Placing:
             await m.store.write(lambda s: quarantine(s, claims, now))
             self._poke()
         if snapshot is not self.last.snapshot or self.last.plan.placed or self.last.plan.evicted:
-            answer = self._plan(with_claimants(snapshot, works))
+            answer = self._plan(with_claimants(snapshot, works, self._keeper.odd))
             await self._follow(answer, works, now)
             self.last = Waiting(snapshot, answer, works)
         has_ruled, rules_s = await self._rules.step(works.values(), self._keeper.facts.org, now)
         if has_ruled:
             self._poke()
         times = [t for r in reservations for t in (r.starts_at_ms, r.ends_at_ms) if t > now]
-        times += [at for at in (self._keeper.next_ms(), m.store.reads.next_expiry_ms(now)) if at is not None]
+        times += [at for at in (self._keeper.next_ms(), table.next_expiry_ms) if at is not None]
         now = m.clock.now_ms()  # time went on while this pass was written down
         return max(0.0, min([IDLE_S, rules_s, *((t - now) / 1000 for t in times)]))
 
@@ -101,7 +104,7 @@ class Placing:
     def _plan(self, snapshot: Snapshot) -> Plan:
         """What was evicted is looked at last, while somebody that it made room for waits as well."""
         works = self._keeper.works
-        held = held_back(works)
+        held = held_back(works, self._keeper.odd)
         if not held:
             return plan(snapshot)
         first = plan(without(snapshot, held))
@@ -115,7 +118,8 @@ class Placing:
         )  # fmt: skip
 
     async def _follow(self, answer: Plan, works: Mapping[str, Work], now: int) -> None:
-        asks = {ask.id: ask for w in works.values() for ask, _ in w.asks}
+        lucky = dict.fromkeys(workload_of(i) for i in answer.placed)
+        asks = {ask.id: ask for i in lucky for ask, _ in works[i].asks}
         placed = [(asks[i], p) for i, p in answer.placed.items()]
         devices = {n.id: {g.uuid for g in n.gpus} for n in self._keeper.facts.nodes} if placed else {}
         await asyncio.gather(*(self._commit(ask, p, devices, now) for ask, p in placed))  # in one commit
@@ -124,9 +128,10 @@ class Placing:
         refused: dict[str, Unplaced] = {}
         for ask_id, why in answer.unplaced.items():
             refused.setdefault(workload_of(ask_id), why)
-        barred = {w.workload.id: Unplaced((w.barred,)) for w in works.values() if w.barred}
-        room = Room(self._keeper.facts, list(works.values()))
-        rolling = [w for w in works.values() if w.workload.before]
+        odd = list(self._keeper.odd.values())
+        barred = {w.workload.id: Unplaced((w.barred,)) for w in odd if w.barred}
+        rolling = [w for w in odd if w.workload.before]
+        room = Room(self._keeper.facts, list(works.values()) if rolling else [])
         for work in [w for w in rolling if w.workload.id in refused or w.workload.id in barred]:
             workload = work.workload
             why = refused.get(workload.id) or barred[workload.id]

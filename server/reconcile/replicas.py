@@ -1,12 +1,12 @@
 """Decided and observed in, actions out. Pure: no clock, no store, no driver."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...runtime.health import FAULTS as GPU_FAULTS
 from ...runtime.model import ContainerState, Observed
 from ..domain.endpoints import UNHEALTHY, is_asleep, is_ready
-from ..domain.lifecycle import advance, expires_at_ms, next_try_ms, unwanted
+from ..domain.lifecycle import advance, expires_at_ms, unwanted
 from ..domain.rollouts import as_started
 from ..domain.runs import EVICTED, NODE_LOST, Advance
 from ..domain.workload import Attempt, AttemptState, Workload
@@ -61,6 +61,7 @@ class Remove:
     seen: Observed
     attempt: Attempt | None
     why: str
+    keeps_log: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,90 +78,45 @@ class Archive:
     why: str
 
 
-class Calm:
-    """
-    Jobs of which `diff` found nothing to do, so that thousands that run or wait cost no second look:
-    the same objects as the last time, and no time of theirs that has come since.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[Workload, Sequence[Attempt], tuple[Observed | None, ...], int]] = {}
-
-    def holds(
-        self, workload: Workload, attempts: Sequence[Attempt], seen: Mapping[Key, Observed], now_ms: int
-    ) -> bool:
-        before = self._known.get(workload.id)
-        if before is None or before[0] is not workload or before[3] <= now_ms:
-            return False
-        if len(before[1]) != len(attempts):
-            return False
-        known = zip(attempts, before[1], before[2], strict=True)
-        return all(a is b and ((o := seen.get(a.key)) is one or o == one) for a, b, one in known)
-
-    def keep(
-        self, workload: Workload, attempts: Sequence[Attempt], seen: Mapping[Key, Observed], now_ms: int
-    ) -> None:
-        times = [next_try_ms(workload, attempts, now_ms)] + [a.next_try_ms for a in attempts if a.is_live]
-        next_ms = min((t for t in times if t is not None and t > now_ms), default=2**62)
-        self._known[workload.id] = workload, attempts, tuple(seen.get(a.key) for a in attempts), next_ms
-
-    def forget(self, workload_id: str) -> None:
-        self._known.pop(workload_id, None)
-
-    def retain(self, workloads: Container[str]) -> None:
-        """Those that are gone are not to be looked at again."""
-        self._known = {w: known for w, known in self._known.items() if w in workloads}
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-
 Action = Launch | Record | Stop | Pause | Resume | Remove | Change | Archive
 
 
 def diff(
     workloads: Mapping[str, Workload],
-    attempts: Sequence[Attempt],
+    attempts: Mapping[str, Sequence[Attempt]],
     observed: Iterable[Observed],
     *,
     now_ms: int,
-    calm: Calm | None = None,
 ) -> list[Action]:
     """
     Args:
         workloads: those not archived, by id.
-        attempts: all of theirs.
-        observed: a complete list from the driver. Where the driver could not be
-            asked there is no list and no call of this: unseen is not gone.
-        calm: remembers for the next call what needs nothing.
+        attempts: all of theirs, by their ids.
+        observed: a complete list from the driver of what these workloads have, and of what
+            belongs to none. Where the driver could not be asked there is no list and no call
+            of this: unseen is not gone.
     """
     seen = {(o.replica_id, o.attempt): o for o in observed}
-    listed = dict(seen) if calm is not None else seen
-    by_id: dict[str, list[Attempt]] = {}
-    for attempt in attempts:
-        by_id.setdefault(attempt.workload_id, []).append(attempt)
     actions: list[Action] = []
     for workload in workloads.values():
-        mine = by_id.get(workload.id, ())
-        if not mine and _only_waits(workload):
-            continue  # thousands may
-        if calm is not None and workload.spec.serving is None:
-            if calm.holds(workload, mine, listed, now_ms):
-                for attempt in mine:
-                    seen.pop(attempt.key, None)
-                continue
-            found = _of_workload(workload, mine, seen, now_ms)
-            if found:
-                calm.forget(workload.id)
-            else:
-                calm.keep(workload, mine, listed, now_ms)
-            actions.extend(found)
-        else:
+        mine = attempts.get(workload.id, ())
+        if mine or not _only_waits(workload):  # thousands may
             actions.extend(_of_workload(workload, mine, seen, now_ms))
-    if calm is not None and len(calm) > 2 * len(workloads) + 64:
-        calm.retain(workloads)
     unknown = [o for o in seen.values() if o.state is not ContainerState.LOST]  # else: when its node is back
     return actions + [Remove(o, None, "belongs to no attempt") for o in unknown]
+
+
+def workload_of(action: Action) -> str:
+    """The id of the workload that an action is about."""
+    match action:
+        case Launch(workload, _) | Pause(workload, _, _) | Archive(workload, _):
+            return workload.id
+        case Record() | Stop() | Resume():
+            return action.attempt.workload_id
+        case Remove(seen, _, _, _):
+            return seen.workload_id
+        case Change(before, _):
+            return before.id
 
 
 def _of_workload(
@@ -186,7 +142,8 @@ def _of_workload(
         elif container is not None and container.state in (ContainerState.RUNNING, ContainerState.PAUSED):
             actions.append(Stop(attempt, container, "its attempt has ended"))
         elif container is not None:
-            actions.append(Remove(container, attempt, "its attempt has ended"))
+            keeps_log = workload.spec.collects_logs
+            actions.append(Remove(container, attempt, "its attempt has ended", keeps_log))
     if not is_busy and workload.is_deleting and workload.archived_at_ms is None:
         actions.append(Archive(workload, "it was removed"))
     elif not is_busy and (expiry := expires_at_ms(workload, attempts)) is not None and expiry <= now_ms:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from ..routing import Route
-from ..store.ingresses import ingresses_of
 from .ingress_routes import with_hosts
 from .launches import Machine
 from .routes import routes_of
@@ -22,4 +21,4 @@ def wanted_routes(machine: Machine, addresses: Mapping[tuple[str, int], str]) ->
     by_id = reads.attempts([w.id for w in workloads]) if workloads else {}
     attempts = [a for mine in by_id.values() for a in mine]
     routes = routes_of(workloads, attempts, addresses, tokens, wakes=machine.zero.wakes)
-    return with_hosts(routes, machine.store.read(ingresses_of), tokens, machine.ingress_rpm)
+    return with_hosts(routes, reads.ingresses(), tokens, machine.ingress_rpm)

@@ -5,13 +5,20 @@ from dataclasses import replace
 from sqlmodel import Session
 
 from ..domain.workload import Attempt
-from ..store.store import Store
+from ..store.active import Entry
 from ..store.writes import load_attempt
 
 
-def is_to_start(store: Store, attempt: Attempt) -> bool:
-    """It lives, and nobody has told it to make room while it waited for its image."""
-    current = store.reads.attempt(*attempt.key)
+def is_to_start(entry: Entry | None, attempt: Attempt) -> bool:
+    """
+    It lives and is wanted, and nobody has told it to make room while it waited for its image.
+
+    Args:
+        entry: of its workload as it is now; None: that is at rest.
+    """
+    if entry is None or not entry.found.workload.is_wanted:
+        return False
+    current = next((a for a in entry.attempts if a.key == attempt.key), None)
     return current is not None and current.is_live and current.evicting_at_ms is None
 
 

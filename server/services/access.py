@@ -13,7 +13,8 @@ from sqlmodel import Session
 from ...runtime.clock import Clock
 from ..domain.workload import Workload
 from ..errors import Forbidden, NotFound, Unauthorized
-from ..store.reads import Found, Token
+from ..store.found import Found
+from ..store.reads import Token
 from ..store.store import Store
 from ..store.tables import TokenRow
 

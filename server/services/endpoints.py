@@ -10,7 +10,7 @@ from ..domain.rollouts import begun_anew
 from ..domain.workload import Attempt, Workload, WorkloadSpec
 from ..errors import Conflict, Invalid, NotFound
 from ..store.documents import to_doc
-from ..store.reads import Found
+from ..store.found import Found
 from ..store.writes import add_event, load_attempt, load_workload, save_attempt
 from .access import Caller
 from .context import Services

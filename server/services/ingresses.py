@@ -20,7 +20,7 @@ OWN_DOMAINS = (LOCAL_DOMAIN, VENDOR_DOMAIN)
 
 
 def list_ingresses(services: Services, workspace: str) -> list[Ingress]:
-    return services.store.read(lambda s: rows.ingresses_of(s, workspace))
+    return [i for i in services.store.reads.ingresses() if i.workspace == workspace]
 
 
 def get_ingress(services: Services, workspace: str, domain: str) -> Ingress:

@@ -19,10 +19,10 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 def list_reservations(services: Services, node_group: str | None = None) -> list[Reservation]:
     """Oldest first, the expired ones too; of all node groups unless one is named."""
     if node_group is None:
-        return services.store.read(rows.list_reservations)
+        return services.store.reads.reservations()
     if node_group not in {p.name for p in org.list_node_pools(services)}:
         raise NotFound("node group", node_group)
-    return [r for r in services.store.read(rows.list_reservations) if r.node_group == node_group]
+    return [r for r in services.store.reads.reservations() if r.node_group == node_group]
 
 
 def check_reservation(
@@ -34,9 +34,7 @@ def check_reservation(
     """
     now = services.clock.now_ms()
     known = {
-        r.id: r
-        for r in services.store.read(rows.list_reservations)
-        if r.phase(now) is not ReservationPhase.EXPIRED
+        r.id: r for r in services.store.reads.reservations() if r.phase(now) is not ReservationPhase.EXPIRED
     }
     found = known.get(reservation_id)
     if found is None:
@@ -75,7 +73,7 @@ async def create_reservation(
         raise NotFound("node group", node_group)
 
     def insert(session: Session) -> Reservation:
-        others = rows.list_reservations(session)
+        others = rows.reservations_in(session)
         if any(r.id == name for r in others):
             raise Conflict(f"a reservation named {name!r} exists already")
         taken = {n for r in others if r.overlaps(start, end) for n in r.nodes}

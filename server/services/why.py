@@ -13,7 +13,7 @@ from ..errors import NotFound
 from ..reconcile.placing import Waiting
 from ..snapshot.asks import workload_of
 from ..snapshot.work import Work
-from ..store.reads import Found
+from ..store.found import Found
 from . import org
 from .access import Caller
 from .context import Services

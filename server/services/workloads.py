@@ -10,8 +10,8 @@ from ..domain.inventory import Shape
 from ..domain.runs import begun_anew
 from ..domain.workload import Attempt, Phase, Workload, WorkloadSpec
 from ..errors import Conflict, Invalid, NotFound
+from ..store.found import Found
 from ..store.org import has_project
-from ..store.reads import Found
 from ..store.tables import EventRow
 from ..store.writes import add_event, load_attempts, load_named, load_workload, save_workload
 from . import org, reservations
@@ -54,13 +54,7 @@ async def create_workload(
         warnings: reason and message of events that tell what of the request has no effect.
         sole_among: kinds among which its name is its own, apart from those that are being deleted.
     """
-    known = {n.id for n in services.nodes}
-    if unknown := [n for n in spec.nodes if n not in known]:
-        raise Invalid("spec.affinity.allowed_nodes_in_node_group", f"no node named {unknown[0]!r}")
-    groups = {p.name for p in org.list_node_pools(services)}
-    if unknown := [g for g in spec.node_groups if g not in groups]:
-        raise Invalid("spec.affinity.allowed_dedicated_node_groups", f"no node group named {unknown[0]!r}")
-
+    _check_places(services, spec)
     if spec.reservation is not None:
         reservations.check_reservation(
             services, spec.reservation, field="spec.reservation_config.reservation_id",
@@ -90,6 +84,15 @@ async def create_workload(
     workload = await services.store.write(insert)
     services.poke()
     return workload
+
+
+def _check_places(services: Services, spec: WorkloadSpec) -> None:
+    known = {n.id for n in services.nodes} if spec.nodes else set[str]()
+    if unknown := [n for n in spec.nodes if n not in known]:
+        raise Invalid("spec.affinity.allowed_nodes_in_node_group", f"no node named {unknown[0]!r}")
+    groups = {p.name for p in org.list_node_pools(services)} if spec.node_groups else set[str]()
+    if unknown := [g for g in spec.node_groups if g not in groups]:
+        raise Invalid("spec.affinity.allowed_dedicated_node_groups", f"no node group named {unknown[0]!r}")
 
 
 def get_workload(services: Services, who: Caller, workload_id: str) -> tuple[Found, list[Attempt]]:

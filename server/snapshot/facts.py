@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import fsum
 
 from ...scheduler.model import Effect, Gpu, Node, Taint
@@ -10,7 +11,7 @@ from ..domain.org import Org, Project
 from ..domain.workload import Attempt
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Facts:
     """
     Args:
@@ -28,7 +29,11 @@ class Facts:
     down: frozenset[str] = frozenset()
 
     def project(self, workspace: str) -> Project | None:
-        return next((p for p in self.org.projects if p.name == workspace), None)
+        return self._projects.get(workspace)
+
+    @cached_property
+    def _projects(self) -> Mapping[str, Project]:
+        return {p.name: p for p in reversed(self.org.projects)}
 
     def capacity(self) -> dict[str, float]:
         """GPUs by pool."""
@@ -39,8 +44,15 @@ class Facts:
 
     def min_runtime_ms(self, node: str) -> int:
         """That preemptible work on that node has before it may be evicted."""
-        pool = next((n.node_group for n in self.nodes if n.id == node), "")
-        return next((p.min_runtime_s for p in self.org.pools if p.name == pool), 0) * 1000
+        return self._min_runtimes_ms.get(node, 0)
+
+    @cached_property
+    def _min_runtimes_ms(self) -> Mapping[str, int]:
+        """Of the nodes in pools that have one."""
+        by_pool = {p.name: p.min_runtime_s * 1000 for p in self.org.pools if p.min_runtime_s}
+        if not by_pool:
+            return {}
+        return {n.id: by_pool[n.node_group] for n in self.nodes if n.node_group in by_pool}
 
 
 def node_now(node: HostNode, attempts: Iterable[Attempt], facts: Facts) -> Node:

@@ -1,19 +1,18 @@
 """The snapshot, kept up to date by what has changed; `build` makes the same from nothing."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import heapq
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from ...scheduler.model import AskClass, Node, Running, Snapshot
 from ..domain.evictions import DoubleClaim, double_claims
 from ..domain.workload import Attempt
-from ..store.reads import Found
+from ..store.active import Entry
 from .asks import Ask, ask_class
 from .facts import Facts, node_now
 from .queues import pools_of, queues_of
 from .work import Bars, Work, no_bars, work_of
-
-ReadAttempts = Callable[[Sequence[str]], Mapping[str, Sequence[Attempt]]]
 
 
 def build(facts: Facts, works: Iterable[Work]) -> Snapshot:
@@ -64,14 +63,15 @@ def _rid(work: Work, attempt: Attempt) -> Work:
 
 class Keeper:
     """
-    Every look compares revisions and times, and works out again only what differs, so a look at
-    ten thousand that wait as before is cheap; its answer is then the same object.
+    Each look works out again only what has changed and what the time has come of, so a look at a
+    hundred thousand that wait as before is cheap; its answer is then the same object.
     """
 
-    def __init__(self, read: ReadAttempts, bars: Bars = no_bars) -> None:
-        self._read, self._bars = read, bars
+    def __init__(self, bars: Bars = no_bars) -> None:
+        self._bars = bars
         self._facts: Facts | None = None
         self._works: dict[str, Work] = {}
+        self._odd: dict[str, Work] = {}
         self._pending: dict[AskClass, dict[str, int]] = {}
         self._ids: dict[AskClass, tuple[str, ...]] = {}
         self._ranks: dict[str, int] = {}
@@ -79,7 +79,7 @@ class Keeper:
         self._nodes: dict[str, Node] = {}
         self._running: dict[str, tuple[int, tuple[Running, ...]]] = {}
         self._all_running: tuple[Running, ...] = ()
-        self._times: dict[str, int] = {}
+        self._times: list[tuple[int, str]] = []  # some of them no longer hold
         self._snapshot = Snapshot((), {}, {})
         self._claims: dict[str, list[DoubleClaim]] = {}
         self._starving: set[str] = set()
@@ -95,35 +95,46 @@ class Keeper:
         return self._works
 
     @property
+    def odd(self) -> Mapping[str, Work]:
+        """Those of them that more than a place is to be found for: see `Work.is_odd`."""
+        return self._odd
+
+    @property
     def facts(self) -> Facts:
         return self._facts or Facts(())
 
     def next_ms(self) -> int | None:
         """When time alone changes something."""
-        return min(self._times.values(), default=None)
+        while self._times and not self._holds(*self._times[0]):
+            heapq.heappop(self._times)
+        return self._times[0][0] if self._times else None
 
-    def look(self, found: Sequence[Found], facts: Facts, now_ms: int) -> Snapshot:
+    def _holds(self, at_ms: int, workload_id: str) -> bool:
+        work = self._works.get(workload_id)
+        return work is not None and work.next_ms == at_ms
+
+    def look(
+        self, entries: Mapping[str, Entry], touched: Collection[str], facts: Facts, now_ms: int
+    ) -> Snapshot:
         """
         Args:
-            found: all workloads of which something may wait or live.
+            entries: all workloads of which something may wait or live, by id.
+            touched: those that may be others than at the last look.
         """
         before, self._facts = self._facts, facts
         is_new = before is None or (facts.nodes, facts.org) != (before.nodes, before.org)
         if is_new:
             self._forget()
-        changed = [f for f in found if self._differs(f, now_ms)]
-        here = {f.id for f in found} if len(found) != len(self._works) or changed else self._works.keys()
-        gone = self._works.keys() - here
-        if not (changed or gone) and facts == before:
+            touched = entries.keys()
+        changed = {i for i in touched if self._differs(i, entries)} | self._due(now_ms)
+        if not changed and facts == before:
             return self._snapshot
         dirty_nodes, dirty_classes, dirty_running = set[str](), set[AskClass](), False
-        for workload_id in gone:
+        for workload_id in changed:
             dirty_running |= self._drop(workload_id, dirty_nodes, dirty_classes)
-        attempts = self._read([f.id for f in changed]) if changed else {}
-        for one in changed:
-            work = work_of(one, attempts[one.id], facts, now_ms, self._bars)
-            dirty_running |= self._drop(one.id, dirty_nodes, dirty_classes)
-            dirty_running |= self._add(work, dirty_nodes, dirty_classes)
+            if (entry := entries.get(workload_id)) is not None:
+                work = work_of(entry.found, entry.attempts, facts, now_ms, self._bars)
+                dirty_running |= self._add(work, dirty_nodes, dirty_classes)
         if facts != before:
             dirty_nodes |= {n.id for n in facts.nodes}
         self._make(facts, is_new, dirty_nodes, dirty_classes, dirty_running)
@@ -131,24 +142,32 @@ class Keeper:
 
     def _forget(self) -> None:
         for kept in (
-            self._works, self._pending, self._ids, self._ranks, self._here, self._nodes, self._running,
-            self._times, self._claims, self._starving,
+            self._works, self._odd, self._pending, self._ids, self._ranks, self._here, self._nodes,
+            self._running, self._times, self._claims, self._starving,
         ):  # fmt: skip
             kept.clear()
         self._all_running = ()
 
-    def _differs(self, found: Found, now_ms: int) -> bool:
-        known = self._works.get(found.id)
-        if known is None or known.revision != found.revision:
-            return True
-        return known.next_ms is not None and known.next_ms <= now_ms
+    def _differs(self, workload_id: str, entries: Mapping[str, Entry]) -> bool:
+        known, entry = self._works.get(workload_id), entries.get(workload_id)
+        if known is None or entry is None:
+            return known is not entry
+        return known.revision != entry.found.revision
+
+    def _due(self, now_ms: int) -> set[str]:
+        due = set[str]()
+        while self._times and self._times[0][0] <= now_ms:
+            at_ms, workload_id = heapq.heappop(self._times)
+            if self._holds(at_ms, workload_id):
+                due.add(workload_id)
+        return due
 
     def _drop(self, workload_id: str, nodes: set[str], classes: set[AskClass]) -> bool:
         """Whether something of it ran."""
         work = self._works.pop(workload_id, None)
-        self._times.pop(workload_id, None)
         if work is None:
             return False
+        self._odd.pop(workload_id, None)
         self._starving -= work.starving
         for ask, wanted in work.asks:
             self._pending[wanted].pop(ask.id, None)
@@ -161,9 +180,11 @@ class Keeper:
 
     def _add(self, work: Work, nodes: set[str], classes: set[AskClass]) -> bool:
         self._works[work.workload.id] = work
+        if work.is_odd:
+            self._odd[work.workload.id] = work
         self._starving |= work.starving
         if work.next_ms is not None:
-            self._times[work.workload.id] = work.next_ms
+            heapq.heappush(self._times, (work.next_ms, work.workload.id))
         for ask, wanted in work.asks:
             self._ranks[ask.id] = self._pending.setdefault(wanted, {})[ask.id] = work.rank(ask.indexes[0])
             classes.add(wanted)

@@ -9,7 +9,7 @@ from ..domain.lifecycle import needed, next_try_ms, unwanted
 from ..domain.rollouts import as_started
 from ..domain.runs import EVICTED, Need, minimum, stale_at_ms
 from ..domain.workload import Attempt, Workload
-from ..store.reads import Found
+from ..store.found import Found
 from .asks import Ask, ask_class
 from .facts import Facts
 
@@ -51,6 +51,13 @@ class Work:
     def live(self) -> list[Attempt]:
         return [a for a in self.attempts if a.is_live]
 
+    @property
+    def is_odd(self) -> bool:
+        """More than a place is to be found for it: it is barred, rolls, or has to do with an eviction."""
+        if self.barred or self.made_room_for or self.workload.before:
+            return True
+        return any(a.evicting_at_ms is not None for a in self.live)
+
 
 def running_id(attempt: Attempt) -> str:
     return f"{attempt.replica_id}/{attempt.number}"
@@ -87,7 +94,7 @@ def work_of(
     asks = [Ask(started, indexes, need.is_extra) for indexes in groups if indexes]
     classes = {n: ask_class(started, n, is_extra=need.is_extra, project=project) for n in map(len, groups)}
     live = [a for a in attempts if a.is_live]
-    protections = [at for a in live if (at := _protected_until_ms(workload, a, facts)) > now_ms]
+    protected = {a.key: at for a in live if (at := _protected_until_ms(workload, a, facts)) > now_ms}
     settling = _settling(attempts, now_ms)
     leaving = unwanted(workload, attempts) if live else {}
     stale_at = stale_at_ms(workload, attempts) if live and not workload.spec.serving else None
@@ -100,14 +107,18 @@ def work_of(
             seq * RANKS_EACH,
             a.index,
             is_leaving=a.key in leaving or a.evicting_at_ms is not None or a.draining_at_ms is not None,
-            is_protected=_protected_until_ms(workload, a, facts) > now_ms,
+            is_protected=a.key in protected,
             is_stale=stale_at is not None and stale_at <= now_ms,
             was_moved=a.key in settling,
         )
         for a in live
     ]
     own = next_try_ms(workload, attempts, now_ms)
-    times = [*protections, *settling.values(), *(a.next_try_ms for a in live if a.next_try_ms > now_ms)]
+    times = [
+        *protected.values(),
+        *settling.values(),
+        *(a.next_try_ms for a in live if a.next_try_ms > now_ms),
+    ]
     times += [own] if own is not None else []
     starves_at = _waits_since_ms(workload, attempts) + STARVES_MS
     if asks and starves_at > now_ms:

@@ -1,14 +1,28 @@
 """Domain objects as JSON and back: what the `doc` columns hold, never a vendor's words."""
 
+from functools import cache, lru_cache
+from typing import TypeVar
+
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from ..domain.workload import Attempt, Workload
 from ..errors import Invalid
 
-# Read by pydantic's own parser: half the time of json and the constructors, and the types are checked.
-_WORKLOAD, _ATTEMPT = TypeAdapter(Workload), TypeAdapter(Attempt)
+T = TypeVar("T", Workload, Attempt)
 NOT_JSON = ("NaN", "Infinity")
+# What is written is read again within moments, mostly more than once: by the loop, by the next
+# write of the same thing, by who asked for it. What is read is frozen, so all may have the same.
+KEPT = 4096
+
+
+@cache
+def _reader(kind: type[T]) -> TypeAdapter[T]:
+    """
+    pydantic's own parser: half the time of json and the constructors, and the types are checked. Made at
+    its first use, so that no start waits for it.
+    """
+    return TypeAdapter(kind)
 
 
 def to_doc(thing: Workload | Attempt) -> str:
@@ -34,9 +48,11 @@ def to_doc(thing: Workload | Attempt) -> str:
     return doc
 
 
+@lru_cache(KEPT)
 def workload_from(doc: str) -> Workload:
-    return _WORKLOAD.validate_json(doc)
+    return _reader(Workload).validate_json(doc)
 
 
+@lru_cache(KEPT)
 def attempt_from(doc: str) -> Attempt:
-    return _ATTEMPT.validate_json(doc)
+    return _reader(Attempt).validate_json(doc)

@@ -1,28 +1,35 @@
 """Ingresses: pieces of a read or a write."""
 
+import sqlite3
+from functools import lru_cache
+
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 from sqlmodel import Session, col, select
 
 from ..domain.ingresses import Ingress
 from ..errors import Invalid
+from .found import prepared
 from .tables import IngressRow
 
 _INGRESS = TypeAdapter(Ingress)
+DOCS = prepared(select(col(IngressRow.doc)).order_by(col(IngressRow.name)))
 
 
-def ingresses_of(session: Session, workspace: str | None = None) -> list[Ingress]:
-    """By domain; of every workspace where none is named."""
-    query = select(IngressRow).order_by(col(IngressRow.name))
-    if workspace is not None:
-        query = query.where(IngressRow.workspace == workspace)
-    return [_INGRESS.validate_json(row.doc) for row in session.exec(query)]
+def list_ingresses(database: sqlite3.Connection) -> list[Ingress]:
+    """Of every workspace, by domain. The loop asks in each pass."""
+    return [_read(doc) for (doc,) in database.execute(DOCS)]
+
+
+@lru_cache(1000)
+def _read(doc: str) -> Ingress:
+    return _INGRESS.validate_json(doc)
 
 
 def load_ingress(session: Session, domain: str) -> Ingress | None:
     """Whichever workspace has it."""
     row = session.get(IngressRow, domain)
-    return None if row is None else _INGRESS.validate_json(row.doc)
+    return None if row is None else _read(row.doc)
 
 
 def save_ingress(session: Session, ingress: Ingress) -> None:
@@ -32,7 +39,7 @@ def save_ingress(session: Session, ingress: Ingress) -> None:
     """
     try:
         doc = to_json(ingress, inf_nan_mode="null").decode()
-        again = _INGRESS.validate_json(doc)
+        again = _read(doc)
     except ValueError as error:
         raise Invalid("body", f"cannot be kept as JSON: {error}") from error
     if again != ingress:

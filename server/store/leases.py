@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from ..domain.evictions import EPSILON
 from ..domain.workload import Attempt
 from ..errors import Conflict
-from .reads import prepared
+from .found import prepared
 from .tables import LeaseRow
 
 _l = LeaseRow

@@ -7,6 +7,7 @@ found by bisection, and no two entries share one.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import BinaryIO
 from ...runtime.model import LogEntry
 
 BATCH_BYTES = 256 * 1024
+MOST_SILENT = 10_000  # beyond it who follows such a log waits somewhat longer for its end
 NS_DIGITS = 19  # of a Unix time in nanoseconds, from 2001 to 2286
 
 Key = tuple[str, int]  # replica id and attempt number
@@ -36,42 +38,41 @@ class LogFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._waiting: dict[Key, set[asyncio.Event]] = {}
+        self._silent: dict[Key, None] = {}  # the latest of those that have ended without a word
 
-    def path(self, key: Key) -> Path:
-        return self._folder / f"{key[0]}-{key[1]}.log"
+    # Strings, not Paths: each container of thousands asks several times.
+
+    def path(self, key: Key) -> str:
+        return f"{self._folder}/{key[0]}-{key[1]}.log"
 
     def is_sealed(self, key: Key) -> bool:
-        return self.path(key).exists()
+        return key in self._silent or os.path.exists(self.path(key))
 
-    def find(self, key: Key) -> Path | None:
-        for path in (self.path(key), self._draft(key)):
-            if path.exists():
-                return path
-        return None
+    def find(self, key: Key) -> str | None:
+        return next((p for p in (self.path(key), self._draft(key)) if os.path.exists(p)), None)
 
-    def _draft(self, key: Key) -> Path:
-        return self.path(key).with_suffix(".part")
+    def _draft(self, key: Key) -> str:
+        return f"{self._folder}/{key[0]}-{key[1]}.part"
 
     # -- writing ------------------------------------------------------------
 
     def tail(self, key: Key) -> Tail:
         """What is kept so far; half an entry that a crash left behind is cut off."""
         path = self._draft(key)
-        if not path.exists():
+        if not os.path.exists(path):
             return Tail()
         entries = offset = last_ns = 0
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     break
                 entries, offset, last_ns = entries + 1, offset + len(line), int(line[:NS_DIGITS])
-        if offset < path.stat().st_size:
+        if offset < os.path.getsize(path):
             os.truncate(path, offset)
         return Tail(entries, offset, last_ns)
 
     def append(self, key: Key, batch: Iterable[LogEntry], tail: Tail) -> Tail:
         """Nothing is synced: what a power cut takes, the container still has."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         lines: list[bytes] = []
         last_ns = tail.last_ns
         for entry in batch:
@@ -79,7 +80,7 @@ class LogFiles:
             mark, text = (b" ", entry.data[:-1]) if entry.data.endswith(b"\n") else (b"+", entry.data)
             lines.append(b"%019d%b%b\n" % (last_ns, mark, text.replace(b"\n", b"\r")))
         data = b"".join(lines)
-        with self._draft(key).open("ab") as file:
+        with self._open_draft(key) as file:
             file.write(data)
         self._wake(key)
         return Tail(tail.entries + len(lines), tail.offset + len(data), last_ns)
@@ -87,16 +88,27 @@ class LogFiles:
     async def seal(self, key: Key) -> None:
         if self.is_sealed(key):
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with self._draft(key).open("ab") as file:
-            if file.tell():  # of a container that said nothing there is nothing to lose
+        if os.path.exists(self._draft(key)):
+            with self._open_draft(key) as file:
                 await asyncio.to_thread(os.fsync, file.fileno())
-        self._draft(key).replace(self.path(key))
+            os.replace(self._draft(key), self.path(key))
+        else:  # of a container that said nothing there is nothing to keep
+            self._silent[key] = None
+            if len(self._silent) > MOST_SILENT:
+                del self._silent[next(iter(self._silent))]
         self._wake(key)
+
+    def _open_draft(self, key: Key) -> BinaryIO:
+        try:
+            return open(self._draft(key), "ab")
+        except FileNotFoundError:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return open(self._draft(key), "ab")
 
     def empty(self, key: Key) -> None:
         """Of a sealed file nothing is kept but that it was there: who follows it comes to its end."""
-        os.truncate(self.path(key), 0)
+        with contextlib.suppress(FileNotFoundError):
+            os.truncate(self.path(key), 0)
 
     # -- following ----------------------------------------------------------
 
@@ -118,7 +130,7 @@ class LogFiles:
         path = self.find(key)
         if path is None:
             return b"", offset
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             file.seek(offset)
             data = file.read(BATCH_BYTES)
             data += b"" if data.endswith(b"\n") else file.readline()
@@ -138,7 +150,7 @@ class LogFiles:
         path = self.find(key)
         if path is None:
             return
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             _seek(file, start_ns)
             # The bisection may have landed in the middle of a line that began before the span.
             is_tail = bool(start_ns) and self._continues(path, start_ns)
@@ -159,9 +171,9 @@ class LogFiles:
             if parts and not is_tail:
                 yield at_ns, b"".join(parts)
 
-    def _continues(self, path: Path, start_ns: int) -> bool:
+    def _continues(self, path: str, start_ns: int) -> bool:
         """Whether the entry before the first one at or after `start_ns` is unfinished."""
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             at = _seek(file, start_ns)
             if at == 0:
                 return False

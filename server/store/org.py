@@ -15,7 +15,7 @@ from ..domain.org import Department, NodePool, Project
 from ..domain.pools import NodeNote
 from ..domain.workload import Phase
 from ..errors import Invalid
-from .reads import prepared
+from .found import prepared
 from .tables import (
     DepartmentRow,
     HostPortRow,
@@ -29,6 +29,7 @@ from .tables import (
     TokenRow,
     WorkloadRow,
 )
+from .writes import note_changed
 
 Unit = TypeVar("Unit", Department, Project, NodePool, NodeNote)
 UNITS = (Department, Project, NodePool, NodeNote)
@@ -242,6 +243,7 @@ def remove_project(session: Session, project: Project) -> None:
         )
     )
     session.exec(delete(ProjectRow).where(col(ProjectRow.number) == int(project.id)))
+    note_changed(session)
     touch(session)
 
 

@@ -1,24 +1,36 @@
 """Reservations: pieces of a read or a write."""
 
 import json
+import sqlite3
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from sqlmodel import Session, col, select
 
 from ..domain.reservations import Reservation
+from .found import prepared
 from .tables import ReservationRow
+from .writer import database_of
+
+DOCS = prepared(select(col(ReservationRow.doc)).order_by(col(ReservationRow.seq)))
 
 
-def list_reservations(session: Session) -> list[Reservation]:
-    """Oldest first, the expired ones too."""
-    rows = session.exec(select(ReservationRow).order_by(col(ReservationRow.seq))).all()
-    found: list[Reservation] = []
-    for row in rows:
-        raw: dict[str, Any] = json.loads(row.doc)
-        raw["nodes"], raw["users"] = tuple(raw["nodes"]), tuple(raw.get("users", ()))
-        found.append(Reservation(**raw))
-    return found
+def list_reservations(database: sqlite3.Connection) -> list[Reservation]:
+    """Oldest first, the expired ones too. The loop asks in each pass."""
+    return [_read(doc) for (doc,) in database.execute(DOCS)]
+
+
+def reservations_in(session: Session) -> list[Reservation]:
+    """The same, as a part of a write."""
+    return list_reservations(database_of(session))
+
+
+@lru_cache(1000)
+def _read(doc: str) -> Reservation:
+    raw: dict[str, Any] = json.loads(doc)
+    raw["nodes"], raw["users"] = tuple(raw["nodes"]), tuple(raw.get("users", ()))
+    return Reservation(**raw)
 
 
 def insert_reservation(session: Session, reservation: Reservation) -> None:

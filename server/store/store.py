@@ -35,7 +35,7 @@ class Store:
         self._read_engine = engine(path)
         self._connection = connect(path)
         self._writer = Writer(self._write_engine)
-        self.reads = Reads(self._connection, lambda: self._writer.commits)
+        self.reads = Reads(self._connection, lambda: self._writer.commits, self._writer.take_changed)
         self.org = OrgReads(self._connection, lambda: self._writer.commits)
 
     def close(self) -> None:

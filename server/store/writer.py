@@ -16,6 +16,8 @@ from ..errors import StoreUnavailable
 T = TypeVar("T")
 MAX_BATCH = 500
 DATABASE = "database"  # where a session of the writer has the sqlite3 connection
+CHANGED = "changed"  # and the ids of the workloads that it has changed; EVERYTHING may have
+EVERYTHING = ""
 # Not the write's own fault: no room, no access, a disk or file that is damaged.
 STORAGE_FAILURES = frozenset({
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
@@ -23,6 +25,7 @@ STORAGE_FAILURES = frozenset({
 })  # fmt: skip
 
 _Answer = tuple[Any, BaseException | None]
+_Settled = tuple["asyncio.Future[Any]", Any, BaseException | None]
 _Job = tuple[Callable[[Session], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 
 
@@ -31,7 +34,8 @@ class Writer:
     `write` answers after the commit that holds it (synchronous=FULL), never before. Where a neighbour
     is refused it may be run a second time, so it must change nothing but its session.
     `trouble` is why nothing can be written, "" while all is well; the next commit clears it.
-    `commits` grows with each, so that who remembers what was read knows when to read again.
+    `commits` grows with each, so that who remembers what was read knows when to read again;
+    `take_changed` tells of which workloads.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -39,6 +43,8 @@ class Writer:
         self.trouble = ""
         self.commits = 0
         self._unanswered = 0
+        self._lock = threading.Lock()
+        self._changed: set[str] = {EVERYTHING}
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -52,6 +58,12 @@ class Writer:
             return await done
         finally:
             self._unanswered -= 1
+
+    def take_changed(self) -> set[str]:
+        """Ids of the workloads that were changed, or whose attempts were, since this was last asked."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+        return changed
 
     @property
     def unanswered(self) -> int:
@@ -94,8 +106,12 @@ class Writer:
                 error = StoreUnavailable(self.trouble)
             answers = [(None, error) for _ in batch]
         self.commits += 1
+        settled: dict[asyncio.AbstractEventLoop, list[_Settled]] = {}
         for (_, loop, done), (value, error) in zip(batch, answers, strict=True):
-            loop.call_soon_threadsafe(_settle, done, value, error)
+            settled.setdefault(loop, []).append((done, value, error))
+        for loop, mine in settled.items():  # one wake-up for all of them
+            with contextlib.suppress(RuntimeError):  # it was closed: nobody waits any more
+                loop.call_soon_threadsafe(_settle, mine)
 
     def _together(self, batch: list[_Job]) -> list[_Answer] | None:
         """
@@ -115,7 +131,7 @@ class Writer:
                         raise
                     return [(None, error)] if len(batch) == 1 else None
                 answers.append((value, None))
-            session.commit()
+            self._commit_session(session)
         return answers
 
     def _apart(self, batch: list[_Job]) -> list[_Answer]:
@@ -131,15 +147,28 @@ class Writer:
                     if _storage_failure(error):  # SQLite may have undone the neighbours as well
                         raise
                     answers.append((None, error))
-            session.commit()
+            self._commit_session(session)
         return answers
+
+    def _commit_session(self, session: Session) -> None:
+        session.commit()
+        with self._lock:
+            self._changed |= session.info[CHANGED]
 
     @contextlib.contextmanager
     def _session(self) -> Generator[Session]:
         """With its connection at hand: to ask for it each time costs more than most statements."""
         with Session(self._engine, expire_on_commit=False) as session:
             session.info[DATABASE] = session.connection().connection.dbapi_connection
+            session.info[CHANGED] = set[str]()
             yield session
+
+
+def database_of(session: Session) -> sqlite3.Connection:
+    """What SQL made once is run on, within the session's transaction."""
+    connection = session.info.get(DATABASE) or session.connection().connection.dbapi_connection
+    assert isinstance(connection, sqlite3.Connection)
+    return connection
 
 
 def _storage_failure(error: BaseException | None) -> sqlite3.Error | None:
@@ -154,10 +183,11 @@ def _storage_failure(error: BaseException | None) -> sqlite3.Error | None:
     return None
 
 
-def _settle(done: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
-    if done.done():
-        return
-    if error is None:
-        done.set_result(value)
-    else:
-        done.set_exception(error)
+def _settle(settled: list[_Settled]) -> None:
+    for done, value, error in settled:
+        if done.done():
+            continue
+        if error is None:
+            done.set_result(value)
+        else:
+            done.set_exception(error)

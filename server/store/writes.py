@@ -5,8 +5,7 @@ What every job passes through is SQL made once from the tables and run on the se
 own connection, within its transaction: the ORM would take ten times as long.
 """
 
-import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import bindparam, literal_column, update
 from sqlalchemy.dialects.sqlite import insert
@@ -15,10 +14,10 @@ from sqlmodel import Session, col, func, select
 from ..domain.lifecycle import expires_at_ms, phase_of
 from ..domain.workload import TERMINAL, Attempt, Workload
 from .documents import attempt_from, to_doc, workload_from
+from .found import prepared
 from .leases import check_devices, free_leases, restore_leases, take_leases
-from .reads import prepared
 from .tables import AttemptRow, EventRow, WorkloadRow
-from .writer import DATABASE
+from .writer import CHANGED, EVERYTHING, database_of
 
 _w, _a, _e = WorkloadRow, AttemptRow, EventRow
 ONE = literal_column("1")
@@ -49,9 +48,7 @@ ATTEMPTS = prepared(
     .order_by(col(_a.number), col(_a.replica_id))
 )
 ATTEMPT = prepared(
-    select(col(_a.is_live), col(_a.doc)).where(
-        col(_a.replica_id) == bindparam("id"), col(_a.number) == bindparam("n")
-    )
+    select(col(_a.doc)).where(col(_a.replica_id) == bindparam("id"), col(_a.number) == bindparam("n"))
 )
 _attempted = insert(_a).values({
     name: bindparam(name) for name in ("replica_id", "number", "workload_id", "is_live", "doc")
@@ -83,14 +80,13 @@ ADD = prepared(
 )  # fmt: skip
 
 
-def _database(session: Session) -> sqlite3.Connection:
-    connection = session.info.get(DATABASE) or session.connection().connection.dbapi_connection
-    assert isinstance(connection, sqlite3.Connection)
-    return connection
+def note_changed(session: Session, workload_id: str = EVERYTHING) -> None:
+    """Part of each write of a workload or its attempts: without it the loop would not see it."""
+    session.info.setdefault(CHANGED, set[str]()).add(workload_id)
 
 
 def load_workload(session: Session, workload_id: str) -> Workload | None:
-    row = _database(session).execute(DOC, {"id": workload_id}).fetchone()
+    row = database_of(session).execute(DOC, {"id": workload_id}).fetchone()
     return None if row is None else workload_from(row[0])
 
 
@@ -105,7 +101,7 @@ def load_named(session: Session, workspace: str, kind: str, name: str) -> Worklo
 
 
 def load_attempts(session: Session, workload_id: str) -> list[Attempt]:
-    rows = _database(session).execute(ATTEMPTS, {"id": workload_id}).fetchall()
+    rows = database_of(session).execute(ATTEMPTS, {"id": workload_id}).fetchall()
     return [attempt_from(doc) for (doc,) in rows]
 
 
@@ -115,12 +111,12 @@ def save_workload(session: Session, workload: Workload) -> None:
         "id": workload.id, "workspace": workload.workspace, "kind": workload.kind, "name": workload.name,
         "owner": workload.owner, "is_archived": workload.archived_at_ms is not None, "doc": to_doc(workload),
     }  # fmt: skip
-    _database(session).execute(SAVE, values | _following(session, workload))
+    database_of(session).execute(SAVE, values | _following(workload, load_attempts(session, workload.id)))
+    note_changed(session, workload.id)
 
 
-def _following(session: Session, workload: Workload) -> dict[str, object]:
+def _following(workload: Workload, attempts: Sequence[Attempt]) -> dict[str, object]:
     """The columns that follow from it and its attempts."""
-    attempts = load_attempts(session, workload.id)
     phase = phase_of(workload, attempts)
     return {
         "phase": phase.value,
@@ -130,13 +126,8 @@ def _following(session: Session, workload: Workload) -> dict[str, object]:
 
 
 def load_attempt(session: Session, key: tuple[str, int]) -> Attempt | None:
-    row = _attempt_row(_database(session), key)
-    return None if row is None else attempt_from(row[1])
-
-
-def _attempt_row(database: sqlite3.Connection, key: tuple[str, int]) -> tuple[bool, str] | None:
-    """Whether it lives, and its doc."""
-    return database.execute(ATTEMPT, {"id": key[0], "n": key[1]}).fetchone()
+    row = database_of(session).execute(ATTEMPT, {"id": key[0], "n": key[1]}).fetchone()
+    return None if row is None else attempt_from(row[0])
 
 
 def save_attempt(session: Session, attempt: Attempt) -> None:
@@ -147,11 +138,12 @@ def save_attempt(session: Session, attempt: Attempt) -> None:
     Raises:
         Conflict: a GPU of a new attempt has not that much left.
     """
-    database = _database(session)
-    row = _attempt_row(database, attempt.key)
-    if row is not None and attempt.is_live and not row[0]:
+    database = database_of(session)
+    attempts = {a.key: a for a in load_attempts(session, attempt.workload_id)}
+    before = attempts.get(attempt.key)
+    if before is not None and attempt.is_live and not before.is_live:
         return
-    was_live = row is not None and row[0]
+    was_live = before is not None and before.is_live
     values = {
         "replica_id": attempt.replica_id, "number": attempt.number, "workload_id": attempt.workload_id,
         "is_live": attempt.is_live, "doc": to_doc(attempt),
@@ -159,9 +151,12 @@ def save_attempt(session: Session, attempt: Attempt) -> None:
     database.execute(SAVE_ATTEMPT, values)
     if attempt.gpu_uuids and attempt.is_live != was_live:
         (take_leases if attempt.is_live else free_leases)(database, attempt)
+    attempts[attempt.key] = attempt
     workload = load_workload(session, attempt.workload_id)
     if workload is not None:
-        database.execute(FOLLOW, {"id_": workload.id} | _following(session, workload))
+        ordered = sorted(attempts.values(), key=lambda a: (a.number, a.replica_id))
+        database.execute(FOLLOW, {"id_": workload.id} | _following(workload, ordered))
+        note_changed(session, workload.id)
 
 
 def insert_attempt(session: Session, attempt: Attempt, devices: Mapping[str, Collection[str]]) -> None:
@@ -180,7 +175,7 @@ def insert_attempt(session: Session, attempt: Attempt, devices: Mapping[str, Col
 
 def keep_leases(session: Session, attempt: Attempt) -> None:
     """A live attempt gets back those of its leases that were lost, where nobody else has them."""
-    restore_leases(_database(session), attempt)
+    restore_leases(database_of(session), attempt)
 
 
 def add_event(
@@ -188,5 +183,5 @@ def add_event(
 ) -> None:
     """The same event again, directly after itself, only counts up."""
     values = {"id": workload_id, "type_": type_, "reason_": reason, "message_": message, "now": now_ms}
-    if not _database(session).execute(REPEAT, values).rowcount:
-        _database(session).execute(ADD, values)
+    if not database_of(session).execute(REPEAT, values).rowcount:
+        database_of(session).execute(ADD, values)

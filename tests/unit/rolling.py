@@ -83,7 +83,7 @@ class Machine:
         """Whether there was anything to do. The actions numbered in `lost` do not come to be."""
         held = {} if self.workload.archived_at_ms else {self.workload.id: self.workload}
         rows = self.attempts if held else []
-        actions = diff(held, rows, list(self.seen.values()), now_ms=self.now_ms)
+        actions = diff(held, {self.workload.id: rows}, list(self.seen.values()), now_ms=self.now_ms)
         for number, action in enumerate(actions):
             if number not in lost:
                 self._apply(action)

@@ -1,7 +1,7 @@
 """What becomes of what is evicted, of devices claimed twice, of leases; and what a project's rules end."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from homeport.server.reconcile.replicas import Record, diff
 from homeport.server.snapshot import Facts, Work, build
 from homeport.server.snapshot.work import running_id, work_of
 from homeport.server.store.documents import to_doc
-from homeport.server.store.reads import Found
+from homeport.server.store.found import Found
 from homeport.server.store.store import Store
 from homeport.server.store.tables import EventRow, LeaseRow
 from homeport.server.store.writes import (
@@ -125,7 +125,9 @@ def test_evicting_attempt_is_unwanted_with_the_reason_in_words() -> None:
 
 
 def ends(told: Attempt, container: Observed) -> Attempt:
-    (record,) = (a for a in diff({"w": job()}, [told], [container], now_ms=NOW) if isinstance(a, Record))
+    (record,) = (
+        a for a in diff({"w": job()}, {"w": [told]}, [container], now_ms=NOW) if isinstance(a, Record)
+    )
     return record.attempt
 
 
@@ -307,6 +309,10 @@ def test_nobody_of_a_group_is_evicted_when_one_has_ended_or_the_asker_is_gone(
     assert in_store(tmp_path, work) == (False, [])
 
 
+def odd_of(works: Mapping[str, Work]) -> dict[str, Work]:
+    return {i: work for i, work in works.items() if work.is_odd}
+
+
 def works_of(*rows: tuple[Workload, list[Attempt]]) -> dict[str, Work]:
     facts = Facts(())
     found = [(Found(w.id, seq, 1, Phase.QUEUED, to_doc(w)), mine) for seq, (w, mine) in enumerate(rows)]
@@ -316,11 +322,12 @@ def works_of(*rows: tuple[Workload, list[Attempt]]) -> dict[str, Work]:
 def test_evicted_is_held_back_only_while_the_one_it_made_room_for_waits() -> None:
     asker = replace(job(), id="v", name="v")
     works = works_of((job(), [evicted()]), (asker, []))
-    assert held_back(works) == {"w/0": "v"}
+    assert held_back(works, odd_of(works)) == {"w/0": "v"}
     snapshot = build(Facts(()), works.values())
     assert sorted(without(snapshot, ["w/0"]).pending.values()) == [("v/0",)]
     served = replace(attempt(), replica_id="v-0", workload_id="v")
-    assert held_back(works_of((job(), [evicted()]), (asker, [served]))) == {}
+    works = works_of((job(), [evicted()]), (asker, [served]))
+    assert held_back(works, odd_of(works)) == {}
 
 
 def test_queue_of_what_is_held_back_loses_nothing_more_meanwhile() -> None:
@@ -336,9 +343,9 @@ def test_place_belongs_to_whom_it_was_made_for(is_gone: bool) -> None:
     leaving = replace(attempt(), evicting_at_ms=NOW, evicted_by="consolidated for v")
     works = works_of((job(), [evicted() if is_gone else leaving]), (asker, []))
     snapshot = build(Facts(()), works.values())
-    assert with_claimants(snapshot, works).claimants == {"v/0"}
+    assert with_claimants(snapshot, works, odd_of(works)).claimants == {"v/0"}
     nobody = works_of((job(), [attempt()]), (asker, []))
-    assert with_claimants(snapshot, nobody) is snapshot
+    assert with_claimants(snapshot, nobody, odd_of(nobody)) is snapshot
 
 
 # -- rules ---------------------------------------------------------------------

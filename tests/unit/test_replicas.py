@@ -10,7 +10,23 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from homeport.runtime.model import ContainerState, Handle, Observed
 from homeport.server.domain.runs import Outcome, back_off_ms, begun_anew, needed, outcome, phase_of
 from homeport.server.domain.workload import Attempt, AttemptState, Phase, Workload, WorkloadSpec
-from homeport.server.reconcile.replicas import Archive, Calm, Change, Launch, Record, Remove, Stop, diff
+from homeport.server.reconcile.attention import Attention
+from homeport.server.reconcile.replicas import (
+    Action,
+    Archive,
+    Change,
+    Launch,
+    Pause,
+    Record,
+    Remove,
+    Resume,
+    Stop,
+    diff,
+    workload_of,
+)
+from homeport.server.store.active import Entry
+from homeport.server.store.documents import to_doc
+from homeport.server.store.found import Found
 
 SPEC = WorkloadSpec(image="a:1", command=("true",), shape="cpu.small", cpu_cores=1, memory_mib=4096)
 
@@ -101,20 +117,36 @@ class Machine(RuleBasedStateMachine):
         self.attempts: list[Attempt] = []
         self.seen: dict[tuple[str, int], Observed] = {}
         self.starts: list[tuple[str, int]] = []
-        self.calm = Calm()
+        self.attention = Attention()
+        self.known: tuple[object, ...] = ()
 
-    def actions(self):  # type: ignore[no-untyped-def]
+    def actions(self) -> list[Action]:
         held = {} if self.workload.archived_at_ms else {self.workload.id: self.workload}
         rows = self.attempts if held else []
         seen = list(self.seen.values())
-        anew = diff(held, rows, seen, now_ms=self.now_ms)
-        assert diff(held, rows, seen, now_ms=self.now_ms, calm=self.calm) == anew
+        anew = diff(held, {self.workload.id: rows}, seen, now_ms=self.now_ms)
+        assert self.looked_at(held, rows) == anew, "what needs something was not looked at"
         return anew
+
+    def looked_at(self, held: dict[str, Workload], rows: list[Attempt]) -> list[Action]:
+        """As the loop, which looks at what has changed only."""
+        phase = phase_of(self.workload, rows)
+        entries = {i: Entry(Found(i, 1, 1, phase, to_doc(w)), tuple(rows)) for i, w in held.items()}
+        before, self.known = self.known, (held, tuple(rows))
+        touched = {self.workload.id} if self.known != before else set[str]()
+        chosen = self.attention.choose(entries, touched, dict(self.seen), self.now_ms)
+        found = {i: w for i, w in held.items() if i in chosen}
+        seen = [o for o in self.seen.values() if o.workload_id in chosen]
+        actions = diff(found, {i: rows for i in found}, seen, now_ms=self.now_ms)
+        busy = {workload_of(a) for a in actions}
+        calm = [(w, rows) for i, w in found.items() if i not in busy]
+        self.attention.settle(calm, chosen - found.keys() - busy, self.now_ms)
+        return actions
 
     def save(self, new: Attempt) -> None:
         self.attempts = [new if a.key == new.key else a for a in self.attempts]
 
-    def apply(self, action: object) -> None:
+    def apply(self, action: Action) -> None:
         match action:
             case Record(new):
                 self.save(new)
@@ -134,6 +166,8 @@ class Machine(RuleBasedStateMachine):
                 self.end(seen, 143)
             case Remove(seen, _, _):
                 del self.seen[(seen.replica_id, seen.attempt)]
+            case Pause() | Resume():
+                raise AssertionError("only what serves is paused")
 
     def end(self, seen: Observed, code: int) -> None:
         self.seen[(seen.replica_id, seen.attempt)] = replace(

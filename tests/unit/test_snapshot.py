@@ -15,8 +15,9 @@ from homeport.server.domain.workload import Attempt, AttemptState, Phase, Worklo
 from homeport.server.snapshot import Facts, Keeper, ask_class, build
 from homeport.server.snapshot.queues import queues_of
 from homeport.server.snapshot.work import work_of
+from homeport.server.store.active import Entry
 from homeport.server.store.documents import to_doc
-from homeport.server.store.reads import Found
+from homeport.server.store.found import Found
 
 NOW = 1_000_000
 NODES = tuple(
@@ -51,21 +52,31 @@ class Rows:
     def __init__(self) -> None:
         self.rows: dict[str, tuple[int, int, Workload, list[Attempt]]] = {}
         self.next_seq = 1
+        self.touched: set[str] = set()
 
     def put(self, work: Workload, attempts: Sequence[Attempt] = ()) -> None:
         seq, revision, *_ = self.rows.get(work.id, (self.next_seq, 0))
         self.next_seq = max(self.next_seq, seq + 1)
         self.rows[work.id] = (seq, revision + 1, work, list(attempts))
+        self.touched.add(work.id)
 
-    def found(self) -> list[Found]:
+    def remove(self, workload_id: str) -> None:
+        self.rows.pop(workload_id, None)
+        self.touched.add(workload_id)
+
+    def take_touched(self) -> set[str]:
+        taken, self.touched = self.touched, set()
+        return taken
+
+    def entries(self) -> Mapping[str, Entry]:
         ordered = sorted(self.rows.values(), key=lambda row: row[0])
-        return [Found(w.id, seq, revision, Phase.QUEUED, to_doc(w)) for seq, revision, w, _ in ordered]
-
-    def read(self, ids: Sequence[str]) -> Mapping[str, Sequence[Attempt]]:
-        return {i: self.rows[i][3] for i in ids}
+        return {
+            w.id: Entry(Found(w.id, seq, revision, Phase.QUEUED, to_doc(w)), attempts)
+            for seq, revision, w, attempts in ordered
+        }
 
     def rebuilt(self, facts: Facts, now_ms: int) -> Any:
-        return build(facts, [work_of(f, self.rows[f.id][3], facts, now_ms) for f in self.found()])
+        return build(facts, [work_of(*entry, facts, now_ms) for entry in self.entries().values()])
 
 
 GPUS = st.sampled_from([0, 1, 2])
@@ -83,7 +94,7 @@ STEPS = st.one_of(
 @given(st.lists(STEPS, max_size=25))
 def test_kept_snapshot_is_the_one_that_is_made_anew_after_any_changes(steps: list[tuple[Any, ...]]) -> None:
     rows, now, facts = Rows(), NOW, FACTS
-    keeper = Keeper(rows.read)
+    keeper = Keeper()
     for step in steps:
         match step:
             case ("submit", number, gpus, queue, members):
@@ -104,33 +115,33 @@ def test_kept_snapshot_is_the_one_that_is_made_anew_after_any_changes(steps: lis
                 over["state"] = AttemptState.ENDED
                 rows.put(work, [replace(a, **over) if a.is_live else a for a in attempts])
             case ("remove", number):
-                rows.rows.pop(f"w{number}", None)
+                rows.remove(f"w{number}")
             case ("wait", seconds):
                 now += seconds * 1000
             case ("sick", gpu):
                 facts = replace(facts, unhealthy={} if facts.unhealthy else {f"n0-g{gpu}": "Xid 79"})
             case _:
                 continue
-        kept = keeper.look(rows.found(), facts, now)
+        kept = keeper.look(rows.entries(), rows.take_touched(), facts, now)
         assert kept == rows.rebuilt(facts, now)
-        assert keeper.look(rows.found(), facts, now) is kept
+        assert keeper.look(rows.entries(), (), facts, now) is kept
 
 
-def test_look_reads_only_what_has_changed() -> None:
-    rows, asked = Rows(), list[str]()
+def test_look_works_out_only_what_was_touched() -> None:
+    rows, looked_at = Rows(), list[str]()
     for i in range(100):
         rows.put(workload(f"w{i}"))
 
-    def read(ids: Sequence[str]) -> Mapping[str, Sequence[Attempt]]:
-        asked.extend(ids)
-        return rows.read(ids)
+    def bars(wanted: Workload, _attempts: Sequence[Attempt]) -> str:
+        looked_at.append(wanted.id)
+        return ""
 
-    keeper = Keeper(read)
-    before = keeper.look(rows.found(), FACTS, NOW)
-    assert len(asked) == 100
+    keeper = Keeper(bars)
+    before = keeper.look(rows.entries(), rows.take_touched(), FACTS, NOW)
+    assert len(looked_at) == 100
     rows.put(workload("w7", gpu_count=1))
-    after = keeper.look(rows.found(), FACTS, NOW)
-    assert asked[100:] == ["w7"]
+    after = keeper.look(rows.entries(), [*rows.take_touched(), "w8"], FACTS, NOW)
+    assert looked_at[100:] == ["w7"]
     assert [a is b for a, b in zip(before.nodes, after.nodes, strict=True)] == [True, True]
     assert sum(map(len, after.pending.values())) == 100
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from sqlmodel import Session, col, func, select
 
 from homeport.server.domain.workload import Attempt, AttemptState, Workload, WorkloadSpec
 from homeport.server.errors import Conflict
+from homeport.server.store import active
+from homeport.server.store.active import Entry
+from homeport.server.store.opening import connect
 from homeport.server.store.store import Store
 from homeport.server.store.tables import SettingRow
 from homeport.server.store.writer import MAX_BATCH
@@ -63,19 +67,50 @@ def test_neighbours_are_written_when_one_of_a_commit_is_refused(store: Store) ->
     assert kept(store) == 20
 
 
-def test_attempts_are_read_anew_once_they_have_changed(store: Store) -> None:
+def test_table_of_what_is_active_is_told_what_each_commit_has_changed(store: Store) -> None:
     placed = Attempt("w-0", 1, "w", 0, "n", 1, 1, 1)
-    over = Attempt("w-0", 1, "w", 0, "n", 1, 1, 1, state=AttemptState.RUNNING)
+    over = replace(placed, state=AttemptState.ENDED, exit_code=0, finished_at_ms=1)
+    table = store.reads.table
+    changes = table.follow()
+
+    def news() -> dict[str, Entry | None]:
+        entries = table.look(0)
+        with changes.taking() as touched:
+            return {i: entries.get(i) for i in touched}
 
     async def story() -> None:
-        await store.write(lambda s: save_workload(s, Workload("w", "local", "w", "job", "me", 0, SPEC)))
+        for name in "wv":
+            workload = Workload(name, "local", name, "job", "me", 0, SPEC)
+            await store.write(lambda s, workload=workload: save_workload(s, workload))
+        assert {i: len(e.attempts) for i, e in news().items() if e} == {"w": 0, "v": 0}
         await store.write(lambda s: save_attempt(s, placed))
-        first = store.reads.attempts_of(store.reads.active(0))
-        assert first == {"w": [placed]}
-        again = store.reads.attempts_of(store.reads.active(0))
-        assert again["w"] is first["w"]
+        other = table.look(0)["v"]
+        assert {i: e and list(e.attempts) for i, e in news().items()} == {"w": [placed]}
+        assert table.look(0)["v"] is other
+        with pytest.raises(ZeroDivisionError):
+            await store.write(lambda s: (save_attempt(s, over), 1 / 0))
+        assert news() == {}, "nothing of it was committed"
         await store.write(lambda s: save_attempt(s, over))
-        assert store.reads.attempts_of(store.reads.active(0)) == {"w": [over]}
-        assert store.reads.attempts_of([]) == {}
+        assert news() == {"w": None}, "it is at rest"
+        assert list(table.look(0)) == ["v"]
 
     asyncio.run(story())
+
+
+def test_changes_that_were_taken_by_who_failed_are_told_again(store: Store) -> None:
+    changes = store.reads.table.follow()
+    changes.add(["w"])
+    with pytest.raises(ZeroDivisionError), changes.taking():
+        _ = 1 / 0
+    with changes.taking() as touched:
+        assert touched == {"w"}
+    with changes.taking() as touched:
+        assert touched == set()
+
+
+def test_no_read_of_what_is_active_goes_through_all_there_ever_was(store: Store, tmp_path: Path) -> None:
+    connection = connect(tmp_path / "homeport.db")
+    for sql in (active.UNSETTLED, active.EXPIRED, active.NEXT_EXPIRY, active.ROWS, active.ATTEMPTS):
+        steps = connection.execute(f"EXPLAIN QUERY PLAN {sql}", {"now": 1, "ids": '["w"]'}).fetchall()
+        assert not [told for *_, told in steps if told.startswith(("SCAN workload", "SCAN attempt"))], sql
+    connection.close()

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from pydantic_core import to_json
 
 from ...domain.workload import Attempt
-from ...store.reads import Found
+from ...store.found import Found
 from ...store.store import Store
 from .translate.jobs import job_to_wire
 

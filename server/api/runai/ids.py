@@ -4,7 +4,7 @@ import uuid
 
 from ...domain.workload import Workload
 from ...services.context import Services
-from ...store.reads import Found
+from ...store.found import Found
 
 KEY = "runai"  # under which a spec's extras are this dialect's
 

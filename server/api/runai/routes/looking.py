@@ -9,7 +9,7 @@ from ....domain.workload import Phase
 from ....errors import NotFound
 from ....services import org
 from ....services.access import ADMIN, Caller
-from ....store.reads import Found
+from ....store.found import Found
 from .. import ids, lists
 from ..call import Call
 from ..translate.phases import states_of
