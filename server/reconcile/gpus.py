@@ -1,6 +1,6 @@
 """What a container is given of its GPUs, and what it is told about sharing them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,14 +32,15 @@ class HandOver:
     mps_pipes: Path | None = None
 
 
-def hand_over(nodes: Sequence[HostNode], attempt: Attempt, find_mps: Callable[[], Mps | None]) -> HandOver:
+def hand_over(node: HostNode | None, attempt: Attempt, find_mps: Callable[[], Mps | None]) -> HandOver:
     """
     Args:
+        node: the attempt's; None: it is no more.
         find_mps: asked only where an attempt shares real GPUs.
     """
     if not attempt.gpu_uuids:
         return HandOver()
-    known = {g.uuid: g for n in nodes if n.id == attempt.node for g in n.gpus}
+    known = {g.uuid: g for g in node.gpus} if node is not None else {}
     real = tuple(u for u in attempt.gpu_uuids if u not in known or not known[u].is_simulated)
     env: list[tuple[str, str]] = []
     if len(real) < len(attempt.gpu_uuids):

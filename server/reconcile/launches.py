@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from ...runtime.clock import Clock
@@ -33,7 +34,7 @@ PULL_BACKOFF_S = (10.0, 300.0)  # first and longest pause between pulls of an im
 Environment = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Machine:
     """
     The parts of the world that the loop acts on.
@@ -79,6 +80,13 @@ class Machine:
     find_mps: Callable[[], Mps | None] = lambda: None
     down_nodes: Callable[[], frozenset[str]] = frozenset
 
+    def node(self, node_id: str) -> HostNode | None:
+        return self._by_id.get(node_id)
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, HostNode]:
+        return {node.id: node for node in self.nodes}
+
     def unhealthy(self) -> Mapping[str, str]:
         """Why, by UUID, a GPU is given no new work now; a MIG instance has a UUID of its own."""
         return self.gpus.unhealthy() if self.gpus is not None else {}
@@ -109,7 +117,7 @@ def container_spec(
     spec = workload.spec
     if missing := [f"{port}/{protocol}" for port, protocol in wanted_ports(workload).keys() - leased.keys()]:
         raise LaunchRefused(f"port {', '.join(sorted(missing))} has no port of the host; see its events")
-    gpus = hand_over(machine.nodes, attempt, machine.find_mps)
+    gpus = hand_over(machine.node(attempt.node), attempt, machine.find_mps)
     member = spec.member(attempt.index)
     own = (*machine.environment(workload, attempt), *member.env, *machine.secrets(workload))
     env = (*gpus.defaults, *own, *gpus.env)

@@ -36,7 +36,11 @@ from .rules import RuleKeeper
 
 log = logging.getLogger(__name__)
 IDLE_S = 30.0
-TOLD_AGAIN_MS = 60_000  # a reason whose numbers only differ is no new event within this time
+# A reason whose numbers only differ is no new event within this time, nor before it has waited
+# for as long again: thousands that wait for hours would else fill the store with what they wait for.
+TOLD_AGAIN_MS = 60_000
+
+Placed = tuple[Ask, Sequence[Placement]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Placing:
         self._keeper = Keeper(self._barred)
         self._changes = machine.store.reads.table.follow()
         self._rules = RuleKeeper(machine.store, machine.gpu_percent)
-        self._told: dict[str, tuple[Unplaced, int]] = {}
+        self._told: dict[str, tuple[Unplaced, int, int]] = {}  # why, since when, and when told last
         self.unplaced: Mapping[str, Unplaced] = {}
         self.last = Waiting(Snapshot((), {}, {}), Plan({}, {}), {})
 
@@ -121,8 +125,8 @@ class Placing:
         lucky = dict.fromkeys(workload_of(i) for i in answer.placed)
         asks = {ask.id: ask for i in lucky for ask, _ in works[i].asks}
         placed = [(asks[i], p) for i, p in answer.placed.items()]
-        devices = {n.id: {g.uuid for g in n.gpus} for n in self._keeper.facts.nodes} if placed else {}
-        await asyncio.gather(*(self._commit(ask, p, devices, now) for ask, p in placed))  # in one commit
+        if placed:
+            await self._commit(placed, now)
         if answer.evicted:
             await self._evict(answer, now)
         refused: dict[str, Unplaced] = {}
@@ -149,13 +153,18 @@ class Placing:
         fresh = {k: v for k, v in refused.items() if self._is_news(k, v, now)}
         if fresh:
             await self._m.store.write(lambda s: _add_refusals(s, fresh, now))
-            self._told |= {k: (v, now) for k, v in fresh.items()}
+            for workload_id, why in fresh.items():
+                before = self._told.get(workload_id)
+                since = before[1] if before is not None and before[0].code is why.code else now
+                self._told[workload_id] = (why, since, now)
 
     def _is_news(self, workload_id: str, why: Unplaced, now: int) -> bool:
-        before, told_at = self._told.get(workload_id, (None, 0))
-        if before is None or before.code is not why.code:
+        if (told := self._told.get(workload_id)) is None:
             return True
-        return before != why and now - told_at >= TOLD_AGAIN_MS
+        before, since, last = told
+        if before is why or before == why:
+            return False
+        return before.code is not why.code or now - last >= max(TOLD_AGAIN_MS, last - since)
 
     async def _evict(self, answer: Plan, now: int) -> None:
         groups = by_asker(answer.evicted)
@@ -166,43 +175,63 @@ class Placing:
             await self._m.crash.reach(CrashPoint.EVICTED)
         self._poke()
 
-    async def _commit(
-        self, ask: Ask, placements: Sequence[Placement], devices: Mapping[str, set[str]], now: int
-    ) -> None:
-        def insert(session: Session) -> list[Launch]:
-            launches: list[Launch] = []
-            current = load_workload(session, ask.workload.id)
-            attempts = load_attempts(session, ask.workload.id)
-            if current is None or not set(ask.indexes) <= set(needed(current, attempts, now).indexes):
-                return launches  # it changed while the plan was made
-            if as_started(current).spec != ask.workload.spec:
-                return launches  # what was placed is another size, perhaps
-            number = max((a.number for a in attempts), default=0) + 1
-            started = as_started(current)
-            for index, placement in zip(ask.indexes, placements, strict=True):
-                attempt = Attempt(
-                    replica_id=replica_id(current, index), number=number,
-                    workload_id=current.id, index=index, node=placement.node,
-                    cpu_cores=started.spec.cpu_cores, memory_mib=started.spec.memory_mib,
-                    generation=current.generation, gpu_uuids=placement.gpu_uuids, placed_at_ms=now,
-                    gpu_portion=placement.gpu_portion,
-                    shape=started.spec.shape, revision=goal(current) if current.spec.serving else 0,
-                )  # fmt: skip
-                insert_attempt(session, attempt, devices)
-                message = f"{attempt.replica_id} goes to {placement.node}{_portion(placement)}"
-                add_event(session, current.id, now, "Scheduled", message)
-                launches.append(Launch(started, attempt))
-            return launches
+    async def _commit(self, placed: Sequence[Placed], now: int) -> None:
+        """All of it in one write; where something in it has changed meanwhile, each for itself."""
+        taken = {p.node for _, placements in placed for p in placements}
+        devices = {n.id: {g.uuid for g in n.gpus} for n in self._keeper.facts.nodes if n.id in taken}
+
+        def insert(session: Session, some: Sequence[Placed]) -> list[Launch]:
+            return [new for one in some for new in insert_placed(session, *one, devices, now)]
+
+        async def alone(one: Placed) -> list[Launch]:
+            try:
+                return await self._m.store.write(lambda s: insert(s, [one]))
+            except Conflict as error:  # nothing of it was written; the next pass sees what there is
+                log.warning("%s was not placed: %s", one[0].id, error)
+                return []
 
         try:
-            launches = await self._m.store.write(insert)
-        except Conflict as error:  # nothing of it was written; the next pass sees what there is
-            log.warning("%s was not placed: %s", ask.id, error)
-            launches = []
+            launches = await self._m.store.write(lambda s: insert(s, placed))
+        except Conflict:
+            launches = [new for some in await asyncio.gather(*map(alone, placed)) for new in some]
         await self._m.crash.reach(CrashPoint.PLACED)
         for launch in launches:
             self._begin(launch)  # no look at the machine first: of a new attempt there is nothing to be seen
         self._poke()
+
+
+def insert_placed(
+    session: Session, ask: Ask, placements: Sequence[Placement], devices: Mapping[str, set[str]], now: int
+) -> list[Launch]:
+    """
+    Its attempts, and what is to be launched; nothing where it has changed since the plan was made.
+
+    Raises:
+        Conflict: what was found for it is not there, or not free.
+    """
+    launches: list[Launch] = []
+    current = load_workload(session, ask.workload.id)
+    attempts = load_attempts(session, ask.workload.id)
+    if current is None or not set(ask.indexes) <= set(needed(current, attempts, now).indexes):
+        return launches
+    started = as_started(current)
+    if started.spec != ask.workload.spec:
+        return launches  # what was placed is another size, perhaps
+    number = max((a.number for a in attempts), default=0) + 1
+    for index, placement in zip(ask.indexes, placements, strict=True):
+        attempt = Attempt(
+            replica_id=replica_id(current, index), number=number,
+            workload_id=current.id, index=index, node=placement.node,
+            cpu_cores=started.spec.cpu_cores, memory_mib=started.spec.memory_mib,
+            generation=current.generation, gpu_uuids=placement.gpu_uuids, placed_at_ms=now,
+            gpu_portion=placement.gpu_portion,
+            shape=started.spec.shape, revision=goal(current) if current.spec.serving else 0,
+        )  # fmt: skip
+        insert_attempt(session, attempt, devices)
+        message = f"{attempt.replica_id} goes to {placement.node}{_portion(placement)}"
+        add_event(session, current.id, now, "Scheduled", message)
+        launches.append(Launch(started, attempt))
+    return launches
 
 
 def _portion(placement: Placement) -> str:

@@ -220,6 +220,8 @@ def resolve_mounts(services: Services, node_group: str, mounts: Sequence[MountRe
 
 def mounts_of(services: Services, workload: Workload, attempt: Attempt) -> tuple[Mount, ...]:
     """A workload's mounts on the node that its attempt goes to, now."""
+    if not workload.spec.mounts:
+        return ()
     group = next((n.node_group for n in org.nodes_now(services) if n.id == attempt.node), "")
     mounts = [m for m in workload.spec.mounts if not m.volume.startswith(CLAIM)]
     claims = [m for m in workload.spec.mounts if m.volume.startswith(CLAIM)]

@@ -63,6 +63,8 @@ def _affinity(workload: Workload, project: Project | None) -> Alternatives:
 
 
 def _alternatives(spec: WorkloadSpec) -> Alternatives:
+    if not spec.affinity:
+        return ()
     return tuple(
         tuple(LabelMatch(label, Operator(operator), values) for label, operator, values in matches)
         for matches in spec.affinity

@@ -70,7 +70,8 @@ def node_now(node: HostNode, attempts: Iterable[Attempt], facts: Facts) -> Node:
         free_memory_mib=memory_mib - sum(a.memory_mib for a in here),
         gpus=tuple(
             Gpu(
-                g.uuid, g.product, g.memory_mib, free_portion(fsum(taken.get(g.uuid, ()))),
+                g.uuid, g.product, g.memory_mib,
+                free_portion(fsum(taken[g.uuid])) if g.uuid in taken else 1.0,
                 g.uuid not in facts.unhealthy, g.mig_profile,
             )
             for g in node.gpus

@@ -145,10 +145,11 @@ def _as_placed(workload: Workload, attempt: Attempt, facts: Facts) -> AskClass:
     """As it asked when it was placed: what it holds counts, whatever its workload would ask for now."""
     started = as_started(workload, attempt)
     asked = ask_class(started, minimum(started.spec), project=facts.project(workload.workspace))
-    return replace(
-        asked, cpu=attempt.cpu_cores, memory_mib=attempt.memory_mib, gpu_count=len(attempt.gpu_uuids),
-        gpu_portion=attempt.gpu_portion,
-    )  # fmt: skip
+    holds = (attempt.cpu_cores, attempt.memory_mib, len(attempt.gpu_uuids), attempt.gpu_portion)
+    if holds == (asked.cpu, asked.memory_mib, asked.gpu_count, asked.gpu_portion):
+        return asked  # mostly
+    cpu, memory_mib, gpu_count, gpu_portion = holds
+    return replace(asked, cpu=cpu, memory_mib=memory_mib, gpu_count=gpu_count, gpu_portion=gpu_portion)
 
 
 def _settling(attempts: Sequence[Attempt], now_ms: int) -> dict[tuple[str, int], int]:

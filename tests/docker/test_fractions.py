@@ -24,7 +24,7 @@ from tests.world import require_docker
 
 pytestmark = pytest.mark.docker
 DEADLINE_S = 30
-NODES = (HostNode("n", "default", 8, 65536, (NodeGpu("GPU-1", "NVIDIA H100", 81920, False),)),)
+NODE = HostNode("n", "default", 8, 65536, (NodeGpu("GPU-1", "NVIDIA H100", 81920, False),))
 HALF = Attempt("r0", 1, "w", 0, "n", 1, 64, 1, gpu_uuids=("GPU-1",), gpu_portion=0.5)
 
 
@@ -120,7 +120,7 @@ def in_shared_memory() -> Generator[str]:
 
 # No engine of a machine without GPUs gives one, so containers here get all of a share but the device.
 def share(bench: Bench, mps: Mps | None, script: str) -> ContainerSpec:
-    given = hand_over(NODES, HALF, lambda: mps)
+    given = hand_over(NODE, HALF, lambda: mps)
     return replace(bench.spec(script), env=given.env, mps_pipes=given.mps_pipes)
 
 

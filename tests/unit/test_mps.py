@@ -14,7 +14,7 @@ from homeport.server.reconcile.gpus import HandOver, hand_over, sharing_note
 
 REAL = (NodeGpu("GPU-1", "NVIDIA H100", 81920, False), NodeGpu("GPU-2", "NVIDIA H100", 40960, False))
 MADE_UP = NodeGpu("GPU-simulated-h100-00", "NVIDIA H100", 81920, True)
-NODES = (HostNode("n", "default", 8, 65536, (*REAL, MADE_UP)),)
+NODE = HostNode("n", "default", 8, 65536, (*REAL, MADE_UP))
 ATTEMPT = Attempt("r-0", 1, "w", 0, "n", 1, 512, 1, gpu_uuids=("GPU-1", "GPU-2"), gpu_portion=0.25)
 
 
@@ -88,7 +88,7 @@ def test_limits_are_those_of_the_share() -> None:
 
 
 def test_share_of_real_gpus_goes_through_mps_when_its_daemon_runs() -> None:
-    given = hand_over(NODES, ATTEMPT, lambda: Mps(Path("/run/mps")))
+    given = hand_over(NODE, ATTEMPT, lambda: Mps(Path("/run/mps")))
     env = dict(given.env)
     assert given.real == ("GPU-1", "GPU-2")
     assert given.mps_pipes == Path("/run/mps")
@@ -98,7 +98,7 @@ def test_share_of_real_gpus_goes_through_mps_when_its_daemon_runs() -> None:
 
 
 def test_share_of_real_gpus_is_by_time_when_no_daemon_runs() -> None:
-    given = hand_over(NODES, ATTEMPT, lambda: None)
+    given = hand_over(NODE, ATTEMPT, lambda: None)
     assert given.real == ("GPU-1", "GPU-2")
     assert dict(given.env) == {"HOMEPORT_GPU_PORTION": "0.25"}
     assert given.mps_pipes is None
@@ -108,16 +108,16 @@ def test_nobody_looks_for_a_daemon_when_gpus_are_whole_or_simulated() -> None:
     def look() -> Mps | None:
         raise AssertionError("looked")
 
-    whole = hand_over(NODES, replace(ATTEMPT, gpu_portion=1.0), look)
+    whole = hand_over(NODE, replace(ATTEMPT, gpu_portion=1.0), look)
     assert (whole.real, whole.env) == (("GPU-1", "GPU-2"), ())
-    simulated = hand_over(NODES, replace(ATTEMPT, gpu_uuids=(MADE_UP.uuid,)), look)
+    simulated = hand_over(NODE, replace(ATTEMPT, gpu_uuids=(MADE_UP.uuid,)), look)
     assert simulated.real == ()
     assert dict(simulated.env) == {"HOMEPORT_SIMULATED_GPU": "1", "HOMEPORT_GPU_PORTION": "0.25"}
-    assert hand_over(NODES, replace(ATTEMPT, gpu_uuids=()), look) == HandOver()
+    assert hand_over(NODE, replace(ATTEMPT, gpu_uuids=()), look) == HandOver()
 
 
 def test_order_of_devices_is_a_default_that_the_workload_may_change() -> None:
-    given = hand_over(NODES, ATTEMPT, lambda: None)
+    given = hand_over(NODE, ATTEMPT, lambda: None)
     assert given.defaults == (("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),)
     assert "CUDA_DEVICE_ORDER" not in dict(given.env)
 
@@ -130,14 +130,14 @@ def spec(given: HandOver) -> ContainerSpec:
 
 
 def test_event_says_that_nothing_isolates_when_there_is_no_mps() -> None:
-    note = sharing_note(ATTEMPT, spec(hand_over(NODES, ATTEMPT, lambda: None)))
+    note = sharing_note(ATTEMPT, spec(hand_over(NODE, ATTEMPT, lambda: None)))
     assert "0.25 of GPU-1, GPU-2" in note
     assert "time-slicing" in note
     assert "nothing keeps memory and time" in note
 
 
 def test_event_says_the_limits_when_there_is_mps() -> None:
-    note = sharing_note(ATTEMPT, spec(hand_over(NODES, ATTEMPT, lambda: Mps(Path("/run/mps")))))
+    note = sharing_note(ATTEMPT, spec(hand_over(NODE, ATTEMPT, lambda: Mps(Path("/run/mps")))))
     assert "through MPS" in note
     assert "0=20480M,1=10240M" in note
     assert "25 %" in note
@@ -145,6 +145,6 @@ def test_event_says_the_limits_when_there_is_mps() -> None:
 
 def test_there_is_no_event_when_nothing_real_is_shared() -> None:
     whole = replace(ATTEMPT, gpu_portion=1.0)
-    assert sharing_note(whole, spec(hand_over(NODES, whole, lambda: None))) == ""
+    assert sharing_note(whole, spec(hand_over(NODE, whole, lambda: None))) == ""
     simulated = replace(ATTEMPT, gpu_uuids=(MADE_UP.uuid,))
-    assert sharing_note(simulated, spec(hand_over(NODES, simulated, lambda: None))) == ""
+    assert sharing_note(simulated, spec(hand_over(NODE, simulated, lambda: None))) == ""
