@@ -172,7 +172,9 @@ def needed(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Need
     room = width(spec) - sum(r.is_live for r in replicas)
     is_extra = False
     if is_elastic(spec):
-        lacking = minimum(spec) - _present(replicas)
+        lacking = minimum(spec) - len(_present(replicas))
+        if not _has_leader(spec, _present(replicas)):
+            lacking = max(lacking, 1)  # without it the others do nothing, however many they are
         is_extra = lacking <= 0
         if is_extra and any(r.has_succeeded for r in replicas):
             return Need((), False)  # it comes to its end with those that it has
@@ -181,8 +183,28 @@ def needed(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Need
     return Need(tuple(waiting[: max(0, room)]), False, is_extra)
 
 
-def _present(replicas: Sequence[ReplicaRun]) -> int:
-    return sum(r.is_live or r.has_succeeded for r in replicas)
+def _present(replicas: Sequence[ReplicaRun]) -> list[ReplicaRun]:
+    return [r for r in replicas if r.is_live or r.has_succeeded]
+
+
+def _has_leader(spec: WorkloadSpec, replicas: Sequence[ReplicaRun]) -> bool:
+    """Where the first has a part of its own: that it is among these."""
+    return spec.first is None or any(r.index == 0 for r in replicas)
+
+
+def _is_gang(spec: WorkloadSpec) -> bool:
+    """Some of its members cannot go on without others."""
+    return spec.serving is None and (minimum(spec) > 1 or (spec.first is not None and width(spec) > 1))
+
+
+def is_below_minimum(workload: Workload, attempts: Sequence[Attempt]) -> bool:
+    """Some of a gang run, and too few of them to go on."""
+    if not _is_gang(workload.spec) or not any(a.is_live for a in attempts):
+        return False
+    there = _present(list(replica_runs(workload, attempts)))
+    if not any(r.is_live for r in there):
+        return False
+    return len(there) < minimum(workload.spec) or not _has_leader(workload.spec, there)
 
 
 def stale_at_ms(workload: Workload, attempts: Sequence[Attempt]) -> int | None:
@@ -190,11 +212,9 @@ def stale_at_ms(workload: Workload, attempts: Sequence[Attempt]) -> int | None:
     When what still runs of a gang is to end, because the others have found no place for so
     long; None while it has its minimum, or nothing of it runs.
     """
-    if minimum(workload.spec) == 1 or not workload.is_wanted:
+    if not workload.is_wanted or not is_below_minimum(workload, attempts):
         return None
-    replicas = list(replica_runs(workload, attempts))
-    if not any(r.is_live for r in replicas) or _present(replicas) >= minimum(workload.spec):
-        return None
+    replicas = replica_runs(workload, attempts)
     gone = [r for r in replicas if r.attempts and not r.is_live and not r.has_succeeded]
     since = max((max(r.next_try_ms, r.attempts[-1].finished_at_ms or 0) for r in gone), default=None)
     return None if since is None else since + STALE_S * 1000
@@ -276,9 +296,10 @@ def _lost_its_gang(workload: Workload, attempts: Sequence[Attempt]) -> bool:
 
 def _has_lost_its_gang(workload: Workload, replicas: Sequence[ReplicaRun]) -> bool:
     """Evictions took so many members that those that stay, or have succeeded, are too few."""
-    least = minimum(workload.spec)
-    remaining = sum(_stays(r) or r.has_succeeded for r in replicas)
-    return least > 1 and remaining < least and any(r.was_evicted for r in replicas)
+    spec = workload.spec
+    remaining = [r for r in replicas if _stays(r) or r.has_succeeded]
+    is_lost = len(remaining) < minimum(spec) or not _has_leader(spec, remaining)
+    return _is_gang(spec) and is_lost and any(r.was_evicted for r in replicas)
 
 
 def _stays(replica: ReplicaRun) -> bool:

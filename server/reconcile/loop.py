@@ -17,7 +17,7 @@ from ..errors import StoreUnavailable
 from ..routing import Route
 from ..store.host_ports import release as release_host_ports
 from ..store.log_files import Key
-from ..store.writes import add_event, load_workload, save_attempt, save_workload
+from ..store.writes import add_event, load_workload, save_attempts, save_workload
 from .attention import Attention
 from .autoscale import Autoscaler
 from .drains import Drains
@@ -250,10 +250,15 @@ class ReconcileLoop:
             return
         now = self._m.clock.now_ms()
 
+        observed: dict[str, list[Attempt]] = {}
+        for record in (r for r in records if isinstance(r, Record)):
+            observed.setdefault(record.attempt.workload_id, []).append(record.attempt)
+
         def save(session: Session) -> None:
+            for workload_id, attempts in observed.items():
+                save_attempts(session, workload_id, attempts, as_told_since)
             for record in records:
                 if isinstance(record, Record):
-                    save_attempt(session, as_told_since(session, record.attempt))
                     said, workload_id = record, record.attempt.workload_id
                 elif load_workload(session, record.before.id) == record.before:
                     save_workload(session, record.advance.workload)

@@ -17,7 +17,7 @@ from ..domain.workload import Attempt, Workload
 from ..errors import Conflict
 from ..snapshot import Ask, Facts, Keeper, Room, Work
 from ..snapshot.asks import workload_of
-from ..store.writes import add_event, insert_attempt, load_attempts, load_workload
+from ..store.writes import add_event, insert_attempts, load_attempts, load_workload
 from .evictions import (
     by_asker,
     commit,
@@ -227,10 +227,11 @@ def insert_placed(
             gpu_portion=placement.gpu_portion,
             shape=started.spec.shape, revision=goal(current) if current.spec.serving else 0,
         )  # fmt: skip
-        insert_attempt(session, attempt, devices)
-        message = f"{attempt.replica_id} goes to {placement.node}{_portion(placement)}"
-        add_event(session, current.id, now, "Scheduled", message)
         launches.append(Launch(started, attempt))
+    insert_attempts(session, [launch.attempt for launch in launches], devices)
+    for launch, placement in zip(launches, placements, strict=True):
+        message = f"{launch.attempt.replica_id} goes to {placement.node}{_portion(placement)}"
+        add_event(session, current.id, now, "Scheduled", message)
     return launches
 
 

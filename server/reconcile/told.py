@@ -2,11 +2,8 @@
 
 from dataclasses import replace
 
-from sqlmodel import Session
-
 from ..domain.workload import Attempt
 from ..store.active import Entry
-from ..store.writes import load_attempt
 
 
 def is_to_start(entry: Entry | None, attempt: Attempt) -> bool:
@@ -22,10 +19,9 @@ def is_to_start(entry: Entry | None, attempt: Attempt) -> bool:
     return current is not None and current.is_live and current.evicting_at_ms is None
 
 
-def as_told_since(session: Session, attempt: Attempt) -> Attempt:
+def as_told_since(current: Attempt, attempt: Attempt) -> Attempt:
     """What probes and people say of a live attempt is theirs to write, also since it was loaded."""
-    current = load_attempt(session, attempt.key) if attempt.is_live else None
-    if current is None:
+    if not attempt.is_live:
         return attempt
     return replace(
         attempt, readiness=current.readiness, liveness=current.liveness, is_approved=current.is_approved,

@@ -5,7 +5,7 @@ What every job passes through is SQL made once from the tables and run on the se
 own connection, within its transaction: the ORM would take ten times as long.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sqlalchemy import bindparam, literal_column, update
 from sqlalchemy.dialects.sqlite import insert
@@ -20,6 +20,7 @@ from .tables import AttemptRow, EventRow, WorkloadRow
 from .writer import CHANGED, EVERYTHING, database_of
 
 _w, _a, _e = WorkloadRow, AttemptRow, EventRow
+Merge = Callable[[Attempt, Attempt], Attempt]
 ONE = literal_column("1")
 _given = insert(_w).values({
     name: bindparam(name)
@@ -131,46 +132,61 @@ def load_attempt(session: Session, key: tuple[str, int]) -> Attempt | None:
 
 
 def save_attempt(session: Session, attempt: Attempt) -> None:
+    """As `save_attempts`, of one."""
+    save_attempts(session, attempt.workload_id, [attempt])
+
+
+def save_attempts(
+    session: Session, workload_id: str, changed: Sequence[Attempt], merge: Merge = lambda _before, now: now
+) -> None:
     """
-    Insert or replace; leases follow the attempt: taken while it lives, freed when it ends.
-    What has ended stays so, whatever somebody who did not know yet has to say.
+    Insert or replace, all of one workload; leases follow the attempts: taken while they live, freed
+    when they end. What has ended stays so, whatever somebody who did not know yet has to say.
+
+    Args:
+        merge: what is to be written, of what is stored of an attempt and what it is to be.
 
     Raises:
         Conflict: a GPU of a new attempt has not that much left.
     """
     database = database_of(session)
-    attempts = {a.key: a for a in load_attempts(session, attempt.workload_id)}
-    before = attempts.get(attempt.key)
-    if before is not None and attempt.is_live and not before.is_live:
-        return
-    was_live = before is not None and before.is_live
-    values = {
-        "replica_id": attempt.replica_id, "number": attempt.number, "workload_id": attempt.workload_id,
-        "is_live": attempt.is_live, "doc": to_doc(attempt),
-    }  # fmt: skip
-    database.execute(SAVE_ATTEMPT, values)
-    if attempt.gpu_uuids and attempt.is_live != was_live:
-        (take_leases if attempt.is_live else free_leases)(database, attempt)
-    attempts[attempt.key] = attempt
-    workload = load_workload(session, attempt.workload_id)
+    attempts = {a.key: a for a in load_attempts(session, workload_id)}
+    for attempt in changed:
+        before = attempts.get(attempt.key)
+        if before is not None:
+            if attempt.is_live and not before.is_live:
+                continue
+            attempt = merge(before, attempt)
+        was_live = before is not None and before.is_live
+        values = {
+            "replica_id": attempt.replica_id, "number": attempt.number, "workload_id": workload_id,
+            "is_live": attempt.is_live, "doc": to_doc(attempt),
+        }  # fmt: skip
+        database.execute(SAVE_ATTEMPT, values)
+        if attempt.gpu_uuids and attempt.is_live != was_live:
+            (take_leases if attempt.is_live else free_leases)(database, attempt)
+        attempts[attempt.key] = attempt
+    workload = load_workload(session, workload_id)
     if workload is not None:
         ordered = sorted(attempts.values(), key=lambda a: (a.number, a.replica_id))
         database.execute(FOLLOW, {"id_": workload.id} | _following(workload, ordered))
         note_changed(session, workload.id)
 
 
-def insert_attempt(session: Session, attempt: Attempt, devices: Mapping[str, Collection[str]]) -> None:
+def insert_attempts(session: Session, new: Sequence[Attempt], devices: Mapping[str, Collection[str]]) -> None:
     """
-    A new one that was just placed.
+    Those of one workload that were just placed.
 
     Args:
         devices: UUIDs of the GPUs that each node has now.
 
     Raises:
-        Conflict: its node has not that GPU, or not that much left of it.
+        Conflict: a node has not that GPU, or not that much left of it.
     """
-    check_devices(attempt, devices)
-    save_attempt(session, attempt)
+    for attempt in new:
+        check_devices(attempt, devices)
+    if new:
+        save_attempts(session, new[0].workload_id, new)
 
 
 def keep_leases(session: Session, attempt: Attempt) -> None:

@@ -28,7 +28,7 @@ from homeport.server.store.found import Found
 from homeport.server.store.store import Store
 from homeport.server.store.tables import EventRow, LeaseRow
 from homeport.server.store.writes import (
-    insert_attempt,
+    insert_attempts,
     keep_leases,
     load_attempt,
     save_attempt,
@@ -196,10 +196,10 @@ def leases(session: Session) -> list[tuple[str, str, int, float, str]]:
 def test_portions_share_a_device_each_in_its_slice(tmp_path: Path) -> None:
     def work(session: Session) -> Any:
         for i, portion in enumerate((0.5, 0.25, 0.25)):
-            insert_attempt(session, holds(i, portion, NOW), DEVICES)
+            insert_attempts(session, [holds(i, portion, NOW)], DEVICES)
         ended = replace(holds(0, 0.5, NOW), state=AttemptState.ENDED, exit_code=0)
         save_attempt(session, ended)
-        insert_attempt(session, holds(3, 0.5, NOW), DEVICES)
+        insert_attempts(session, [holds(3, 0.5, NOW)], DEVICES)
         return leases(session)
 
     assert in_store(tmp_path, work) == [
@@ -222,12 +222,12 @@ def test_nothing_is_written_when_a_member_of_a_gang_cannot_have_its_device(
         store = Store(tmp_path)
 
         def both(session: Session) -> None:
-            insert_attempt(session, attempt(1, gpu_uuids=("g1",)), DEVICES)
-            insert_attempt(session, attempt(2, gpu_uuids=(uuid,), gpu_portion=portion), DEVICES)
+            insert_attempts(session, [attempt(1, gpu_uuids=("g1",))], DEVICES)
+            insert_attempts(session, [attempt(2, gpu_uuids=(uuid,), gpu_portion=portion)], DEVICES)
 
         try:
             await store.write(lambda s: save_workload(s, gang(9)))
-            await store.write(lambda s: insert_attempt(s, holds(0, 0.5, NOW), DEVICES))
+            await store.write(lambda s: insert_attempts(s, [holds(0, 0.5, NOW)], DEVICES))
             with pytest.raises(Conflict, match=told):
                 await store.write(both)
             return store.read(leases), [a.replica_id for a in store.attempts_of("w")]
@@ -239,7 +239,7 @@ def test_nothing_is_written_when_a_member_of_a_gang_cannot_have_its_device(
 
 def test_lost_leases_come_back_unless_somebody_else_has_the_device(tmp_path: Path) -> None:
     def work(session: Session) -> Any:
-        insert_attempt(session, holds(0, 1.0, NOW), DEVICES)
+        insert_attempts(session, [holds(0, 1.0, NOW)], DEVICES)
         keep_leases(session, holds(1, 1.0, NOW))
         keep_leases(session, attempt(2, gpu_uuids=("g1",)))
         keep_leases(session, attempt(2, gpu_uuids=("g1",)))
@@ -255,7 +255,7 @@ def two_jobs(session: Session) -> Attempt:
     """A victim that runs, and an asker that waits."""
     save_workload(session, replace(job(), id="v", name="v"))
     victim = replace(holds(0, 1.0, NOW), replica_id="v-0", workload_id="v")
-    insert_attempt(session, victim, DEVICES)
+    insert_attempts(session, [victim], DEVICES)
     return victim
 
 
@@ -299,7 +299,7 @@ def test_nobody_of_a_group_is_evicted_when_one_has_ended_or_the_asker_is_gone(
     def work(session: Session) -> Any:
         victim, other = two_jobs(session), attempt(1, gpu_uuids=("g1",))
         other = replace(other, replica_id="v-1", workload_id="v")
-        insert_attempt(session, other, DEVICES)
+        insert_attempts(session, [other], DEVICES)
         if gone == "victim":
             save_attempt(session, replace(other, state=AttemptState.ENDED, exit_code=0))
         else:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from homeport.scheduler.model import Amounts, LabelMatch, Operator, Pool, Quota, Strategy
 from homeport.server.domain.inventory import HostNode, NodeGpu
 from homeport.server.domain.org import Amount, Department, NodePool, Org, PoolQuota, Project, Rank
-from homeport.server.domain.workload import Attempt, AttemptState, Phase, Workload, WorkloadSpec
+from homeport.server.domain.runs import NODE_LOST
+from homeport.server.domain.workload import Attempt, AttemptState, Member, Phase, Workload, WorkloadSpec
 from homeport.server.snapshot import Facts, Keeper, ask_class, build
 from homeport.server.snapshot.queues import queues_of
 from homeport.server.snapshot.work import work_of
@@ -222,6 +223,27 @@ def test_gang_is_stale_when_a_member_has_found_no_place_for_a_minute() -> None:
     due = NOW + 2_000  # its pause after the failure
     assert [r.is_stale for r in running(work, [attempt(), lost], due + 59_999)] == [False]
     assert [r.is_stale for r in running(work, [attempt(), lost], due + 60_000)] == [True]
+
+
+def test_gang_that_has_lost_its_leader_is_stale_however_many_run_on() -> None:
+    work = workload(completions=5, parallelism=5, min_members=2, first=Member("master"))
+    lost = attempt(index=0, state=AttemptState.ENDED, reason=NODE_LOST, finished_at_ms=NOW)
+    others = [attempt(index=i) for i in (1, 2, 3, 4)]
+    assert {r.is_stale for r in running(work, [lost, *others], NOW + 59_999)} == {False}
+    assert {r.is_stale for r in running(work, [lost, *others], NOW + 60_000)} == {True}
+    again = attempt(index=0, number=2)
+    assert {r.is_stale for r in running(work, [lost, again, *others], NOW + 60_000)} == {False}
+    equals = replace(work, spec=replace(work.spec, first=None))
+    assert {r.is_stale for r in running(equals, [lost, *others], NOW + 60_000)} == {False}
+
+
+def test_leader_is_asked_for_as_what_the_others_cannot_do_without() -> None:
+    work = workload(completions=5, parallelism=5, min_members=2, first=Member("master"))
+    lost = attempt(index=0, state=AttemptState.ENDED, reason=NODE_LOST, finished_at_ms=NOW)
+    rows = Rows()
+    rows.put(work, [lost, *(attempt(index=i) for i in (1, 2, 3))])
+    (wanted, ids), *others = rows.rebuilt(FACTS, NOW).pending.items()
+    assert (wanted.is_extra, ids, others) == (False, ("w/0",), [])
 
 
 def test_members_beyond_the_minimum_are_asked_for_once_the_others_run() -> None:

@@ -7,7 +7,7 @@ Source: contract section 8; the enum of runapy 1.224.0 (`Phase`, `WorkloadDesire
 from collections.abc import Mapping, Sequence
 
 from .....scheduler.model import Code, Unplaced
-from ....domain.runs import current_run, minimum, replica_runs, width
+from ....domain.runs import current_run, is_below_minimum, minimum, replica_runs, width
 from ....domain.workload import Attempt, AttemptState, Phase, Workload
 
 ENDED = ("Completed", "Failed")
@@ -63,8 +63,10 @@ def _running(workload: Workload, attempts: Sequence[Attempt]) -> str:
     done = sum(r.has_succeeded for r in replicas)
     if len(at_work) + done >= min(width(workload.spec), len(replicas)):
         return "Running"
-    if workload.spec.completions > width(workload.spec) or len(at_work) + done >= minimum(workload.spec) > 1:
-        return "Running"  # the next task is on its way; or an elastic one has enough
+    if workload.spec.completions > width(workload.spec):
+        return "Running"  # the next task is on its way
+    if len(at_work) + done >= minimum(workload.spec) > 1 and not is_below_minimum(workload, attempts):
+        return "Running"  # an elastic one has enough
     return "Degraded" if any(r.failures or r.was_evicted for r in replicas) else "Initializing"
 
 
