@@ -10,7 +10,7 @@ from .load import drive, request
 from .servers import JOBS, Server, homeport, plain
 from .stored import copy_database, fill
 
-MANY = 50_000
+MANY = 100_000
 SECONDS = 2.0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.jobs import Drained, drain
 
-JOBS, NODES = 200, 10
+JOBS, NODES = 1_000, 1_000
 
 
 def run(folder: Path) -> Drained:
