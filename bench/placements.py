@@ -16,6 +16,7 @@ from homeport.scheduler.model import (
     Gpu,
     Node,
     Placement,
+    Plan,
     Pool,
     Queue,
     Quota,
@@ -92,6 +93,16 @@ def filled(pending: int, nodes: int, queues: int) -> Snapshot:
     return replace(empty, nodes=nodes_of(nodes, 0.0), running=running)
 
 
+def uneven(pending: int, nodes: int, queues: int) -> Snapshot:
+    """The same where half of the queues have everything, and the others are owed their part of it."""
+    full = filled(pending, nodes, queues)
+    running = tuple(
+        replace(r, ask=replace(r.ask, queue=f"q{number % queues // 2}"))
+        for number, r in enumerate(full.running)
+    )
+    return replace(full, running=running)
+
+
 class List:
     """For each job it looks at all jobs, for the next one, and at all nodes and devices, for the best."""
 
@@ -131,17 +142,16 @@ def pass_of_list(snapshot: Snapshot) -> float:
     return jobs * (time.process_time() - began) / steps
 
 
-def passes(snapshot: Snapshot) -> tuple[list[float], int]:
-    """The seconds of each pass, and how many asks one places."""
+def passes(snapshot: Snapshot) -> tuple[list[float], Plan]:
+    """The seconds of each pass, and what it answers."""
     times: list[float] = []
-    placed = 0
+    answer = Plan({}, {})
     began = time.process_time()
     while len(times) < PASSES and (len(times) < 5 or time.process_time() - began < PASS_S):
         start = time.process_time()
         answer = plan(snapshot)
         times.append(time.process_time() - start)
-        placed = len(answer.placed)
-    return times, placed
+    return times, answer
 
 
 def sizes() -> Iterator[Figure]:
@@ -149,7 +159,8 @@ def sizes() -> Iterator[Figure]:
         for pending in PENDING:
             what = f"{pending:,} pending on {nodes:,} node(s)"
             empty = world(pending, nodes, 10)
-            times, placed = passes(empty)
+            times, answer = passes(empty)
+            placed = len(answer.placed)
             ours, theirs = placed / median(times), placed / pass_of_list(empty)
             is_goal = (pending, nodes) == (10_000, 100)
             yield Figure(f"placements, {what}", ours, "1/s", theirs, "a list without an index",
@@ -161,11 +172,13 @@ def sizes() -> Iterator[Figure]:
 
 
 def cycles() -> Iterator[Figure]:
-    """The whole cycle with fair shares of 100 queues: on a machine that is full, and on an empty one."""
-    for what, snapshot in (("full", filled(10_000, 100, 100)), ("empty", world(10_000, 100, 100))):
-        times, placed = passes(snapshot)
+    """The whole cycle with fair shares of 100 queues."""
+    size = 10_000, 100, 100
+    for what, snapshot in (("full", filled(*size)), ("empty", world(*size)), ("uneven", uneven(*size))):
+        times, answer = passes(snapshot)
         yield Figure(
-            f"cycle, 100 queues, 10,000 pending, 100 nodes {what}: {placed:,} placed", median(times) * 1000,
+            f"cycle, 100 queues, 10,000 pending, 100 nodes {what}: {len(answer.placed):,} placed, "
+            f"{len(answer.evicted):,} evicted", median(times) * 1000,
             "ms", most=50 if what == "full" else None, is_absolute=True,
         )  # fmt: skip
 

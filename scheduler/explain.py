@@ -1,11 +1,11 @@
 """Why something waits, as values and in words: per node pool, per queue and per node."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
 from .filters import fixed_refusal, refusal
-from .model import AskClass, Code, Share, Snapshot, Unplaced
+from .model import AskClass, Code, Node, Share, Snapshot, Unplaced
 from .needs import EVERYWHERE
 from .state import State
 
@@ -81,25 +81,55 @@ def explain(ask: AskClass, snapshot: Snapshot) -> Explanation:
     )  # fmt: skip
     nodes = tuple(_node(state, ask, n.node.name) for n in state.nodes)
     text = _text(ask, verdict, pools, queues, nodes)
-    if verdict is not None and verdict.code is Code.NO_PLACE and not _would_fit_alone(state, ask):
-        text = (*text, "it would not fit if nothing else ran either: ask for less, or elsewhere")
+    if verdict is not None and verdict.code is Code.NO_PLACE:
+        text = (*text, *_hints(ask, snapshot, state))
     return Explanation(verdict, pools, queues, nodes, text)
+
+
+def _hints(ask: AskClass, snapshot: Snapshot, state: State) -> tuple[str, ...]:
+    """What to do where nobody's end would help."""
+    if _would_fit_alone(state, ask):
+        return ()
+    alone = "it would not fit if nothing else ran either"
+    if ask.reservation and all(n.reservation != ask.reservation for n in snapshot.nodes):
+        return (f"{alone}: no node is kept for reservation {ask.reservation} now",)
+    down = [n.name for n in snapshot.nodes if not n.is_ready]
+    if down and _fits_once(ask, snapshot, lambda n: replace(n, is_ready=True)):
+        return (f"{alone}, but will once these are ready again: {_some(down)}",)
+    ill = sum(not g.is_healthy for n in snapshot.nodes for g in n.gpus)
+    if ill and _fits_once(ask, snapshot, _healed):
+        return (f"{alone}, but will once its GPU(s) are healthy again: {ill} are not",)
+    has_kept = not ask.reservation and any(n.reservation for n in snapshot.nodes)
+    if has_kept and _fits_once(ask, snapshot, lambda n: replace(n, reservation=None)):
+        return (f"{alone}, but will once nodes are kept for reservations no more",)
+    return (f"{alone}: ask for less, or elsewhere",)
+
+
+def _fits_once(ask: AskClass, snapshot: Snapshot, change: Callable[[Node], Node]) -> bool:
+    """Whether it would fit if nothing else ran, and each node were as `change` makes it."""
+    nodes = tuple(change(n) for n in snapshot.nodes)
+    return _would_fit_alone(State(replace(snapshot, nodes=nodes)), ask)
+
+
+def _healed(node: Node) -> Node:
+    gpus = tuple(replace(g, is_healthy=True) for g in node.gpus)
+    return replace(node, is_ready=True, gpus=gpus)
 
 
 def _would_fit_alone(state: State, ask: AskClass) -> bool:
     mark = state.mark()
     for running in state.running:
         state.release(running)
-    found = state.place(ask, with_leaving=True)
+    found = state.place_later(ask)
     state.rollback(mark)
-    return not isinstance(found, Unplaced)
+    return found is not None
 
 
 def _pool(state: State, ask: AskClass, pool: str) -> PoolReason:
     alone = replace(ask, pools=(pool,)) if pool else ask
-    now, later = state.place(alone), state.place(alone, with_leaving=True)
+    now, later = state.place(alone), state.place_later(alone)
     why = now.reasons if isinstance(now, Unplaced) else ()
-    return PoolReason(pool, not isinstance(now, Unplaced), not isinstance(later, Unplaced), why)
+    return PoolReason(pool, not isinstance(now, Unplaced), later is not None, why)
 
 
 def _queues(state: State, ask: AskClass, pool: str) -> tuple[QueueReason, ...]:
@@ -117,7 +147,7 @@ def _node(state: State, ask: AskClass, name: str) -> NodeReason:
     node, need = state.by_name[name], state.need(ask)
     pool = EVERYWHERE if EVERYWHERE in need.scorers else node.pool
     if pool not in need.scorers:
-        why: str | None = f"not in node group {', '.join(sorted(ask.pools))}"
+        why: str | None = f"not in node pool {', '.join(sorted(ask.pools))}"
     else:
         why = fixed_refusal(ask, node.node) or refusal(ask, need.scorers[pool], node)
     return NodeReason(
@@ -143,11 +173,14 @@ def _text(
     said = verdict.reasons if verdict is not None else ()
     for q in queues:
         s, unit = q.share, "project" if q.queue == ask.queue else "department"
-        lines.append(
-            f"{unit} {q.queue} in node pool {s.pool}: has {s.allocated.gpus:g} GPU(s), "
-            f"{_bound('quota', s.quota.deserved.gpus)}, fair share {s.fair.gpus:g}, "
-            f"{_bound('limit', s.quota.limit.gpus)}" + (f"; {q.why}" if q.why and q.why not in said else "")
-        )
+        who = f"{unit} {q.queue} in node pool {s.pool}"
+        lines.append(f"{who}: {_has(s, 'gpus', 'GPU(s)')}")
+        for resource, name in (("cpu", "CPU core(s)"), ("memory_mib", "MiB of memory")):
+            bounds = (getattr(s.quota.deserved, resource), getattr(s.quota.limit, resource))
+            if bounds != (inf, inf):
+                lines.append(f"{who}: {_has(s, resource, name)}")
+        if q.why and q.why not in said:
+            lines.append(f"{who}: {q.why}")
     alike: dict[str, list[str]] = {}
     for n in nodes:
         alike.setdefault(n.why or "one member fits", []).append(n.node)
@@ -160,8 +193,12 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names) if more <= 0 else f"{', '.join(names[:MOST_NAMED])} and {more} more"
 
 
-def _bound(what: str, gpus: float) -> str:
-    return f"no {what} that binds" if gpus == inf else f"{what} {gpus:g}"
+def _has(share: Share, resource: str, unit: str) -> str:
+    has, fair = (getattr(amounts, resource) for amounts in (share.allocated, share.fair))
+    quota, limit = (getattr(bound, resource) for bound in (share.quota.deserved, share.quota.limit))
+    told = [f"has {has:.6g} {unit}", "quota without bounds" if quota == inf else f"quota {quota:.6g}"]
+    told += [f"fair share {fair:.6g}"] if fair != inf else []
+    return ", ".join([*told, "no limit" if limit == inf else f"limit {limit:.6g}"])
 
 
 def wants(ask: AskClass) -> str:

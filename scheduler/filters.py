@@ -122,21 +122,36 @@ def refusal(ask: AskClass, scorer: Scorer, node: NodeState, with_leaving: bool =
 def _short_of_gpus(shape: Shape, scorer: Scorer, node: NodeState, with_leaving: bool) -> str:
     gpus = node.node.gpus
     product = f" {shape.gpu_product}" if shape.gpu_product else ""
-    ill = 0
-    if len(gpus) > len(node.usable) + sum(map(len, node.slices.values())):
+    ill, healthy = 0, len(node.usable)
+    if node.slices:
+        healthy += sum(map(len, node.slices.values()))
+    if len(gpus) > healthy:
         ill = sum(not g.is_healthy and shape.gpu_product in (None, g.product) for g in gpus)
-    note = f"; {ill} of its GPU(s) unhealthy" if ill else ""
+    note = f" ({ill} of its GPU(s) unhealthy)" if ill else ""
     if shape.mig_profile:
         there = node.slices.get(shape.mig_profile, ())
         free = sum(node.available(p, with_leaving) >= 1 - EPSILON for p in there)
         return f"short of {shape.gpu_count - free} free MIG instance(s) {shape.mig_profile}{note}"
     if not shape.is_fraction:
-        whole = len(whole_devices(shape, node, with_leaving))
+        if shape.gpu_product in (None, node.product):
+            whole = node.later_whole if with_leaving else node.whole
+        else:
+            whole = len(whole_devices(shape, node, with_leaving))
         return f"short of {shape.gpu_count - whole} free{product} GPU(s){note}"
     wanted = f"{shape.gpu_portion:g}" if shape.gpu_memory_mib is None else f"{shape.gpu_memory_mib} MiB"
-    found = [p for p in node.usable if shape.gpu_product in (None, gpus[p].product)]
-    fitting = 0
-    for p in found:
-        portion = portion_of(shape, gpus[p].memory_mib)
-        fitting += portion is not None and node.available(p, with_leaving) >= portion - EPSILON
+    fitting = _with_room(shape, node, with_leaving)
     return f"short of {shape.gpu_count - fitting}{product} GPU(s) with {wanted} free{note}"
+
+
+def _with_room(shape: Shape, node: NodeState, with_leaving: bool) -> int:
+    """How many of its devices have enough of themselves left for a part."""
+    gpus, free, later, product = node.node.gpus, node.free, node.later, shape.gpu_product
+    fitting = 0
+    for p in node.usable:
+        if product is None or product == gpus[p].product:
+            portion = shape.gpu_portion
+            if shape.gpu_memory_mib is not None:
+                portion = portion_of(shape, gpus[p].memory_mib)
+            left = later[p] if with_leaving or later[p] < free[p] else free[p]
+            fitting += portion is not None and left >= portion - EPSILON
+    return fitting

@@ -21,6 +21,7 @@ class Held:
     """What is kept in one cycle."""
 
     by_id: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    _queues: dict[str, str] = field(default_factory=dict[str, str])
     _places: list[tuple[AskClass, Placement]] = field(default_factory=list[tuple[AskClass, Placement]])
 
     def hold(self, state: State, ask: AskClass, id_: str) -> None:
@@ -40,6 +41,7 @@ class Held:
             self._places.append((ask, kept))
         if places:
             self.by_id[id_] = tuple(dict.fromkeys(p.node for p in places))
+            self._queues[id_] = ask.queue
 
     def let_go(self, state: State) -> None:
         """Nothing is kept any more; those that are kept for may be made room for, too."""
@@ -49,15 +51,22 @@ class Held:
 
     def told(self, id_: str, why: Unplaced) -> Unplaced:
         """The refusal with what is kept for it, or for others in its way."""
+        if not self.by_id:
+            return why
         own = self.by_id.get(id_)
         if own is not None:
             kept = f"what is free of {', '.join(own)} is kept for it, since it has waited for long"
             return Unplaced((*why.reasons, kept), why.code)
+        # All whom it keeps waiting read this; who it is kept for may be none of their business.
         reasons = [
-            f"what is free of {', '.join(nodes)} is kept for {other}, which has waited for long"
+            f"what is free of {', '.join(nodes)} is kept for {self._whose(other)} that has waited for long"
             for other, nodes in self.by_id.items()
         ]
-        return Unplaced((*why.reasons, *reasons), why.code) if reasons else why
+        return Unplaced((*why.reasons, *dict.fromkeys(reasons)), why.code)
+
+    def _whose(self, id_: str) -> str:
+        queue = self._queues[id_]
+        return f"work of project {queue}" if queue else "work"
 
 
 def _most_free_first(node: NodeState) -> tuple[int, float, int]:
@@ -70,14 +79,13 @@ def _first_to_come(state: State, ask: AskClass) -> Sequence[Placement]:
     for running in state.running:
         here.setdefault(running.placement.node, []).append(running)
     mark = state.mark()
-    found: tuple[Placement, ...] | Unplaced = ()
     for pool in state.pools_of(ask):
         nodes = sorted(state.candidates(state.need(ask), pool).nodes, key=_most_free_first)
         for node in nodes[:MOST_NODES]:
             for running in here.pop(node.node.name, ()):
                 state.release(running)
-            found = state.place(ask, with_leaving=True)
-            if not isinstance(found, Unplaced):
+            found = state.place_later(ask)
+            if found is not None:
                 state.rollback(mark)
                 return found
     state.rollback(mark)

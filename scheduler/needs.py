@@ -26,16 +26,18 @@ class Outline:
         pools: those in which they may be placed, in order; only those with nodes.
         fixed: what decides on which nodes they may be at all; those with equal ones share their candidates.
         kind: a number for each pool, equal to those of other asks that find the same places.
+        hosts: names of nodes that could hold a member, once somebody has looked; see `State.hosts`.
         amounts: what all members of one count for, by pool; nothing where there are no queues.
     """
 
-    __slots__ = ("amounts", "fixed", "indexes", "kind", "pools", "scorers", "shape")
+    __slots__ = ("amounts", "fixed", "hosts", "indexes", "kind", "pools", "scorers", "shape")
 
     def __init__(self, ask: AskClass, pools: tuple[str, ...], state: "State") -> None:
         self.pools, self.shape = pools, shape_of(ask)
         self.fixed = (ask.nodes, ask.reservation, ask.may_burst, ask.affinity, ask.tolerations)
         self.scorers: dict[str, Scorer] = {}
         self.indexes: dict[tuple[str, bool], object] = {}
+        self.hosts: frozenset[str] | None = None
         self.kind: dict[str, int] = {}
         self.amounts: dict[str, Triple] = {}
         for name in pools:
@@ -51,9 +53,12 @@ class Outline:
 class Need:
     """One ask class: what it has in common with others, and its queues. See `Outline`."""
 
-    __slots__ = ("_accounts", "_amounts", "ask", "fixed", "indexes", "kind", "pools", "scorers", "shape")
+    __slots__ = (
+        "_accounts", "_amounts", "ask", "fixed", "indexes", "kind", "outline", "pools", "scorers", "shape",
+    )  # fmt: skip
 
     def __init__(self, ask: AskClass, outline: Outline, state: "State") -> None:
+        self.outline = outline
         self.ask, self.pools, self.shape, self.fixed = ask, outline.pools, outline.shape, outline.fixed
         self.scorers, self.indexes, self.kind = outline.scorers, outline.indexes, outline.kind
         self._amounts = outline.amounts
@@ -107,9 +112,12 @@ def _over(ask: AskClass, code: Code, account: Account, r: int, has: float, amoun
     who = f"{'project' if account.queue.id == ask.queue else 'department'} {account.queue.id}"
     if code is Code.OVER_LIMIT:
         text = f"{who} has {has:.6g} of its limit of {account.limit[r]:.6g} {unit}"
+        remedy = "ask for less, end something, or have the limit raised"
     else:
+        remedy = "let it be preempted, end something, or have the quota raised"
         text = f"{who} has {has:.6g} of its quota of {account.deserved[r]:.6g} {unit} in non-preemptible work"
-    return Unplaced((f"{text} in node pool {account.pool}, and this asks for {amount:.6g} more",), code)
+    more = f"in node pool {account.pool}, and this asks for {amount:.6g} more: {remedy}"
+    return Unplaced((f"{text} {more}",), code)
 
 
 def need_of(ask: AskClass, state: "State") -> Need:
@@ -172,6 +180,14 @@ def capacity(nodes: Iterable[NodeState]) -> Triple:
             cpu += max(n.node.total_cpu, n.node.free_cpu)
             memory += max(n.node.total_memory_mib, n.node.free_memory_mib)
     return gpus, cpu, memory
+
+
+def could_hold(ask: AskClass, node: NodeState) -> bool:
+    """Whether a node has the devices for one member, whoever has them now."""
+    if ask.gpu_product is not None and all(g.product != ask.gpu_product for g in node.node.gpus):
+        return False
+    held = len(node.slices.get(ask.mig_profile, ())) if ask.mig_profile else len(node.usable)
+    return held >= ask.gpu_count
 
 
 class Candidates:

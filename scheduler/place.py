@@ -49,10 +49,14 @@ class Index:
         if behind > len(nodes) or len(self._heap) > 4 * len(nodes) + 64:
             self._rebuild()
             return
-        penalties, all_nodes = self._candidates.penalties, self._state.nodes
+        penalties, all_nodes, heap = self._candidates.penalties, self._state.nodes, self._heap
         for order in {*changes[self._seen :]} if behind > 1 else changes[self._seen :]:
-            if order in penalties and (entry := self._entry(all_nodes[order])) is not None:
-                heapq.heappush(self._heap, entry)
+            if order not in penalties or (entry := self._entry(all_nodes[order])) is None:
+                continue
+            if heap and heap[0][2] == order:  # its old entry is void
+                heapq.heapreplace(heap, entry)
+            else:
+                heapq.heappush(heap, entry)
         self._seen = len(changes)
 
     def best(self, ask: AskClass) -> NodeState | None:
@@ -81,11 +85,16 @@ class Index:
 
 
 class Failure:
-    """Why not in one pool: how many members found a place, and what each node said to the next."""
+    """
+    Why not in one pool: how many members found a place, and what each node said to the next.
+
+    Args:
+        refused: None where nobody wanted to know: to ask all nodes costs far more than to find none.
+    """
 
     __slots__ = ("member", "refused", "told")
 
-    def __init__(self, member: int, refused: Counter[str]) -> None:
+    def __init__(self, member: int, refused: Counter[str] | None) -> None:
         self.member, self.refused = member, refused
         self.told: dict[tuple[str, ...], Unplaced] = {}  # in words, by the pools asked for
 
@@ -103,12 +112,25 @@ def find(state: "State", need: Need, with_leaving: bool) -> tuple[Placement, ...
             refused.append(over)
             continue
         mark = state.position
-        found = _in_pool(state, need, pool, with_leaving)
+        found = _in_pool(state, need, pool, with_leaving, is_told=True)
         if not isinstance(found, Failure):
             return found
         state.undo(mark)
         failures.append(found)
     return _summary(state, need, refused, failures)
+
+
+def find_silently(state: "State", need: Need, with_leaving: bool) -> tuple[Placement, ...] | None:
+    """`find` for those who do not want to know why not. Nothing of it is left where it finds nothing."""
+    for pool in need.pools:
+        if need.quota_refusal(pool, with_leaving) is not None:
+            continue
+        mark = state.position
+        found = _in_pool(state, need, pool, with_leaving, is_told=False)
+        if not isinstance(found, Failure):
+            return found
+        state.undo(mark)
+    return None
 
 
 def _summary(
@@ -135,7 +157,7 @@ def _sentences(
         return Unplaced((f"node pool {names} has no nodes" if names else "there are no nodes",))
     nodes: Counter[str] = Counter()
     for failure in failures:
-        nodes.update(failure.refused)
+        nodes.update(failure.refused or ())
     if ask.pools:
         outside = len(state.nodes) - sum(len(state.nodes_in(p)) for p in need.pools)
         if outside:
@@ -146,32 +168,37 @@ def _sentences(
     return Unplaced((*(f"{gang}{n} node(s): {r}" for r, n in ordered), *sentences), Code.NO_PLACE)
 
 
-def _in_pool(state: "State", need: Need, pool: str, with_leaving: bool) -> tuple[Placement, ...] | Failure:
+def _in_pool(
+    state: "State", need: Need, pool: str, with_leaving: bool, *, is_told: bool
+) -> tuple[Placement, ...] | Failure:
     ask = need.ask
     alike = (need.kind[pool], with_leaving)
     dead = state.dead.get(alike)
-    if dead is not None and not ask.must_spread:
+    if dead is not None and not ask.must_spread and not (is_told and dead.refused is None):
         return dead
-    index = index_of(state, need, pool, with_leaving)
-    scorer = need.scorers[pool]
-    placements: list[Placement] = []
     if ask.segment_size > 0:
-        found = _in_segments(state, need, pool, with_leaving)
-        if not isinstance(found, Failure):
-            return found
-        failure = found
+        placements = _in_segments(state, need, pool, with_leaving)
     else:
-        while len(placements) < ask.members:
-            node = index.best(ask)
-            if node is None:
-                break
-            placements.append(_put(state, ask, scorer, node, with_leaving))
-        else:
-            return tuple(placements)
-        failure = _failure(state, need, pool, with_leaving, len(placements))
+        placements = _one_by_one(state, need, pool, with_leaving)
+    if len(placements) == ask.members:
+        return tuple(placements)
+    failure = Failure(len(placements), _refusals(state, need, pool, with_leaving) if is_told else None)
     if not ask.must_spread:
         state.dead[alike] = failure
     return failure
+
+
+def _one_by_one(state: "State", need: Need, pool: str, with_leaving: bool) -> list[Placement]:
+    """As many of its members as find a place."""
+    ask, scorer = need.ask, need.scorers[pool]
+    index = index_of(state, need, pool, with_leaving)
+    placements: list[Placement] = []
+    while len(placements) < ask.members:
+        node = index.best(ask)
+        if node is None:
+            break
+        placements.append(_put(state, ask, scorer, node, with_leaving))
+    return placements
 
 
 def index_of(state: "State", need: Need, pool: str, with_leaving: bool) -> Index:
@@ -198,21 +225,19 @@ def _put(state: "State", ask: AskClass, scorer: Scorer, node: NodeState, with_le
     return Placement(node.node.name, tuple([gpus[p].uuid for p in positions]), portion)
 
 
-def _failure(state: "State", need: Need, pool: str, with_leaving: bool, member: int) -> Failure:
+def _refusals(state: "State", need: Need, pool: str, with_leaving: bool) -> Counter[str]:
     candidates, scorer = state.candidates(need, pool), need.scorers[pool]
     refused = Counter(candidates.refused)
     for node in candidates.nodes:
         why = refusal(need.ask, scorer, node, with_leaving)
         refused[why or "no room beside its other members in one segment"] += 1
-    return Failure(member, refused)
+    return refused
 
 
-def _in_segments(
-    state: "State", need: Need, pool: str, with_leaving: bool
-) -> tuple[Placement, ...] | Failure:
+def _in_segments(state: "State", need: Need, pool: str, with_leaving: bool) -> list[Placement]:
     """
     So many members at a time in one segment; a node without a segment is one of its own. Binpack takes the
-    segment with the least room that is enough, spread the one with the most.
+    segment with the least room that is enough, spread the one with the most. As many as find a place.
     """
     ask, scorer = need.ask, need.scorers[pool]
     candidates = state.candidates(need, pool)
@@ -232,8 +257,8 @@ def _in_segments(
                 break
             state.undo(mark)
         else:
-            return _failure(state, need, pool, with_leaving, len(placements))
-    return tuple(placements)
+            break
+    return placements
 
 
 def _together(

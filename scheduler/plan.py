@@ -25,7 +25,7 @@ def plan(snapshot: Snapshot) -> Plan:
     lines = lines_of(state)
     for line in lines if snapshot.claimants else ():
         # Equal asks are as good as each other: the first of the class takes the place.
-        for _ in range(sum(id_ in snapshot.claimants for id_ in line.ids)):
+        for _ in range(len(snapshot.claimants.intersection(line.ids))):
             if not cycle.serve(line):
                 break
     beyond: list[Line] = []
@@ -57,10 +57,10 @@ class _Cycle:
     def serve(self, line: Line) -> bool:
         """A place for the next of a class, now or once what leaves has gone."""
         state, id_ = self._state, line.ids[line.at]
-        answer = state.allocate_need(line.need, False)
+        answer = state.allocate(line.need)
         if not isinstance(answer, Unplaced):
             self._placed[id_] = answer
-        elif state.has_leaving and not isinstance(later := state.allocate_need(line.need, True), Unplaced):
+        elif state.has_leaving and (later := state.promise(line.need)) is not None:
             self._promised[id_] = later
         else:
             self._refused = answer
@@ -79,7 +79,8 @@ class _Cycle:
             why = self._held.told("", why)
         else:
             self._unplaced[rest[0]] = why
-        self._unplaced.update(dict.fromkeys(rest[1:], why))
+        for id_ in rest[1:]:
+            self._unplaced[id_] = why
         self._waiting.append(Waiting(line.ask, rest))
         self._seen += rest
         line.at = len(line.ids)

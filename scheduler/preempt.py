@@ -9,13 +9,13 @@ import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .model import AskClass, EvictedBy, Eviction, Placement, Running, Unplaced
+from .model import AskClass, EvictedBy, Eviction, Placement, Running
 from .needs import EVERYWHERE
 from .preemption.consolidate import Move, has_enough, is_alike, move
 from .preemption.consolidate import sentence as moved_to
-from .preemption.reclaim import Reclaimer, is_lasting
+from .preemption.reclaim import Reclaimer, is_entitled, is_lasting
 from .preemption.search import Budget, Memo, Singles, Solution, let_go, places_after, singles_of, smallest
-from .preemption.steps import Step, Victims, minimum_of
+from .preemption.steps import Choice, Step, Victims, minimum_of
 from .state import State
 
 Places = tuple[Placement, ...]
@@ -78,26 +78,41 @@ class _Maker:
 
     def serve(self, waiting: Sequence[Waiting], attempt: Attempt) -> list[Waiting]:
         """One stage for all; what is left of each class for the next."""
-        line = {queue: at for at, queue in enumerate(dict.fromkeys(w.ask.queue for w in waiting))}
-        rank = self.state.snapshot.rank
-        heads = [
-            (line[w.ask.queue], -w.ask.priority, w.ask.is_extra, rank.get(w.ids[0], 0), number, 0)
-            for number, w in enumerate(waiting)
-        ]
-        heapq.heapify(heads)
+        queues: dict[str, list[int]] = {}
+        for number, w in enumerate(waiting):
+            queues.setdefault(w.ask.queue, []).append(number)
         served = [0] * len(waiting)
+        for numbers in queues.values():
+            self._serve_queue(waiting, numbers, attempt, served)
+        return [
+            Waiting(w.ask, w.ids[n:]) if n else w
+            for w, n in zip(waiting, served, strict=True)
+            if n < len(w.ids)
+        ]
+
+    def _serve_queue(
+        self, waiting: Sequence[Waiting], numbers: Sequence[int], attempt: Attempt, served: list[int]
+    ) -> None:
+        """The classes of one queue; how many of each were served is written into `served`."""
+        rank = self.state.snapshot.rank
+
+        def head(number: int) -> tuple[int, bool, int, int]:
+            ask, first = waiting[number].ask, waiting[number].ids[served[number]]
+            return -ask.priority, ask.is_extra, rank.get(first, 0), number
+
+        heads = [head(number) for number in numbers]
+        heapq.heapify(heads)
         while heads:
-            *_, number, at = heapq.heappop(heads)
+            number = heapq.heappop(heads)[-1]
             ask, ids = waiting[number].ask, waiting[number].ids
             if ask.is_extra and not self._goes_on(ask):
                 continue
-            if not (self._fits_already(ask, ids[at]) or attempt(ask, ids[at])):
+            id_ = ids[served[number]]
+            if not self._fits_already(ask, id_) and (self._budget.is_spent or not attempt(ask, id_)):
                 continue
-            served[number] = at = at + 1
-            if at < len(ids):
-                next_head = (line[ask.queue], -ask.priority, ask.is_extra, rank.get(ids[at], 0), number, at)
-                heapq.heappush(heads, next_head)
-        return [Waiting(w.ask, w.ids[n:]) for w, n in zip(waiting, served, strict=True) if n < len(w.ids)]
+            served[number] += 1
+            if served[number] < len(ids):
+                heapq.heappush(heads, head(number))
 
     def _goes_on(self, ask: AskClass) -> bool:
         """Whether a gang that wants one more member still runs: it may be what has just been evicted."""
@@ -107,8 +122,8 @@ class _Maker:
         """What an earlier solution left over is used before another is sought."""
         if not self._is_left_over:
             return False
-        found = self.state.allocate(ask, with_leaving=True)
-        if isinstance(found, Unplaced):
+        found = self.state.promise(self.state.need(ask))
+        if found is None:
             return False
         self.promised[id_] = found
         return True
@@ -117,12 +132,14 @@ class _Maker:
 
     def consolidate(self, ask: AskClass, id_: str) -> bool:
         state = self.state
-        pools = [p for p in state.pools_of(ask) if state.quota_refusal(ask, p, with_leaving=True) is None]
-        if ask.gpu_count == 0 or not pools or not has_enough(state, ask):
+        if ask.gpu_count == 0 or not has_enough(state, ask):
             return False
-        there = state.pool_names if EVERYWHERE in pools else pools
+        pools = [p for p in state.pools_of(ask) if state.quota_refusal(ask, p, with_leaving=True) is None]
+        if not pools:
+            return False
+        there = state.pool_names if EVERYWHERE in pools else tuple(pools)
 
-        def steps() -> list[Step]:
+        def steps() -> Choice:
             return self._victims.of(
                 self._victims.queues, there, lambda r: not (r.was_moved or is_alike(r.ask, ask))
             )
@@ -149,10 +166,11 @@ class _Maker:
 
     def _reclaim_in(self, ask: AskClass, id_: str, pool: str) -> bool:
         state = self.state
-        reclaimer = Reclaimer(state, ask, pool)
-        if not (reclaimer.asked and reclaimer.is_entitled()):
+        wants = state.need(ask).amounts(pool)
+        if not is_entitled(wants, state.account(ask.queue, pool)) or not any(wants):
             return False
-        queues = [q for q in self._victims.queues if q != ask.queue and reclaimer.may_lose(q)]
+        reclaimer = Reclaimer(state, ask, pool)
+        queues = reclaimer.who_may_lose(q for q in self._victims.queues if q != ask.queue)
         beyond = [q for q in queues if reclaimer.exceeds_its_quota(q)]
         # A project within its own quota pays for its department only where no other can.
         for those in (beyond, queues) if len(beyond) < len(queues) else (queues,):
@@ -160,8 +178,8 @@ class _Maker:
                 continue
             self._budget.begin()
 
-            def steps(those: Sequence[str] = those) -> list[Step]:
-                return self._victims.of(those, (pool,))
+            def steps(those: Sequence[str] = those) -> Choice:
+                return self._victims.below(tuple(those), (pool,))
 
             found = smallest(
                 state, ask, steps, lambda some: places_after(state, ask, some), self._budget,
@@ -177,11 +195,14 @@ class _Maker:
         """Rule 11. Quotas and limits are for the placing to say, as they are once the victims have gone."""
         if not ask.can_preempt:
             return False
+        # A gang may fit without any victim, where what was kept for others has been let go.
+        if ask.members == 1 and self._victims.lowest_priority(ask.queue) >= ask.priority:
+            return False
         state = self.state
         self._budget.begin()
 
-        def steps() -> list[Step]:
-            return self._victims.of((ask.queue,), state.pool_names, lambda r: r.ask.priority < ask.priority)
+        def steps() -> Choice:
+            return self._victims.below((ask.queue,), state.pool_names, ask.priority)
 
         def places(some: Sequence[Step]) -> Places | None:
             found = places_after(state, ask, some)
@@ -206,8 +227,8 @@ class _Maker:
         for workload in stale:
             members = self.state.members(workload)
             text = (
-                f"evicted: stale gang, {len(members)} of at least {minimum_of(members)} members "
-                "have been running for too long"
+                f"evicted: stale gang, {len(members)} of its members have run for too long without "
+                f"the others: it needs at least {minimum_of(members)}"
             )
             for member in members:
                 self.state.release(member)
@@ -216,7 +237,7 @@ class _Maker:
     # -- what they share ----------------------------------------------------------------------------------
 
     def _singles(
-        self, stage: str, ask: AskClass, pool: str, queues: Sequence[str], steps: Callable[[], list[Step]]
+        self, stage: str, ask: AskClass, pool: str, queues: Sequence[str], steps: Callable[[], Choice]
     ) -> Singles:
         # the class is one object in a cycle, and its hash is dear
         key = (stage, id(ask), pool, *queues)

@@ -63,36 +63,39 @@ def lines_of(state: State) -> list[Line]:
 
 
 class Project:
-    """What waits in one queue, next first."""
+    """
+    What waits in one queue, next first.
 
-    __slots__ = ("_heap", "id")
+    Args:
+        beyond: gets what is not entitled, up to the first that is: it cannot speak for the queue. What
+            starves does, lest those behind it pass it for ever.
+    """
 
-    def __init__(self, id_: str) -> None:
-        self.id = id_
-        self._heap: list[tuple[tuple[int, bool, int, int], Line]] = []
+    __slots__ = ("_beyond", "_heap", "id")
 
-    def add(self, line: Line) -> None:
-        heapq.heappush(self._heap, (line.key, line))
+    def __init__(self, id_: str, lines: Iterable[Line], beyond: list[Line] | None) -> None:
+        self.id, self._beyond = id_, beyond
+        self._heap = [(line.key, line) for line in lines]
+        heapq.heapify(self._heap)
 
-    @property
-    def next(self) -> Line | None:
-        return self._heap[0][1] if self._heap else None
+    def first(self) -> Line | None:
+        """The next; None where nothing is left."""
+        heap, beyond = self._heap, self._beyond
+        while heap:
+            line = heap[0][1]
+            if beyond is None or line.is_entitled or line.starves:
+                return line
+            beyond.append(heapq.heappop(heap)[1])
+        return None
 
-    def advance(self) -> None:
-        """The next one was answered; the one behind it in its class comes to its own place."""
+    def advance(self) -> Line | None:
+        """The first was answered; the one behind it in its class comes to its own place. The next, then."""
         line = self._heap[0][1]
         if line.at < len(line.ids):
             heapq.heapreplace(self._heap, (line.key, line))
         else:
             heapq.heappop(self._heap)
-
-    def leave_out(self, beyond: list[Line]) -> None:
-        """
-        Moves what is not entitled to `beyond`, up to the first that is: it cannot speak for the queue. What
-        starves does, lest those behind it pass it for ever.
-        """
-        while self._heap and not (self._heap[0][1].is_entitled or self._heap[0][1].starves):
-            beyond.append(heapq.heappop(self._heap)[1])
+        return self.first()
 
 
 def queue_key(account: Account, amounts: Triple) -> QueueKey:
@@ -119,19 +122,21 @@ def queue_key(account: Account, amounts: Triple) -> QueueKey:
         or (memory > 0 and has_memory > own_memory + EPSILON)
     )
     base_gpus, base_cpu, base_memory = account.base
-    dominant = _part(has_gpus, base_gpus)
-    if (part := _part(has_cpu, base_cpu)) > dominant:
+    dominant = 0.0
+    if has_gpus > EPSILON:
+        dominant = has_gpus / base_gpus if base_gpus > EPSILON else inf
+    if has_cpu > EPSILON and (part := has_cpu / base_cpu if base_cpu > EPSILON else inf) > dominant:
         dominant = part
-    if (part := _part(has_memory, base_memory)) > dominant:
+    if (
+        has_memory > EPSILON
+        and (part := has_memory / base_memory if base_memory > EPSILON else inf) > dominant
+    ):
         dominant = part
     queue = account.queue
     return (is_at_fair, is_beyond, -account.quota.rank, dominant, queue.age, queue.id)
 
 
-def _part(has: float, base: float) -> float:
-    if has <= EPSILON:
-        return 0.0
-    return has / base if base > EPSILON else inf
+ProjectEntry = tuple[QueueKey, str, Project, Line]  # its key, its id, and what is first in it
 
 
 class Order:
@@ -144,52 +149,46 @@ class Order:
     """
 
     def __init__(self, state: State, lines: Iterable[Line], beyond: list[Line] | None = None) -> None:
-        self._beyond = beyond
-        projects: dict[str, Project] = {}
+        queues: dict[str, list[Line]] = {}
         for line in lines:
-            name = line.ask.queue if state.tree.queues else ""
-            projects.setdefault(name, Project(name)).add(line)
-        departments: dict[str, list[tuple[QueueKey, str, Project]]] = {}
-        for project in projects.values():
-            if beyond is not None:
-                project.leave_out(beyond)
-            if project.next is None:
+            queues.setdefault(line.ask.queue if state.tree.queues else "", []).append(line)
+        departments: dict[str, list[ProjectEntry]] = {}
+        for id_, its in queues.items():
+            project = Project(id_, its, beyond)
+            first = project.first()
+            if first is None:
                 continue
-            above = state.department(project.id)
-            there = departments.setdefault(project.id if above is None else above, [])
-            there.append((_own_key(project), project.id, project))
-        self._heap: list[tuple[QueueKey, str, list[tuple[QueueKey, str, Project]]]] = []
+            above = state.department(id_)
+            there = departments.setdefault(id_ if above is None else above, [])
+            there.append((_own_key(first), id_, project, first))
+        self._heap: list[tuple[QueueKey, str, list[ProjectEntry]]] = []
         for name, there in departments.items():
             heapq.heapify(there)
-            self._heap.append((_top_key(there[0][2]), name, there))
+            self._heap.append((_top_key(there[0][3]), name, there))
         heapq.heapify(self._heap)
 
     @property
     def next(self) -> Line | None:
-        return self._heap[0][2][0][2].next if self._heap else None
+        return self._heap[0][2][0][3] if self._heap else None
 
     def advance(self) -> None:
         """The next one was answered: taken, refused, or its whole class dropped (`at` at its end)."""
         _, name, there = self._heap[0]
-        project = there[0][2]
-        project.advance()
-        if self._beyond is not None:
-            project.leave_out(self._beyond)
-        if project.next is not None:
-            heapq.heapreplace(there, (_own_key(project), project.id, project))
+        _, id_, project, _ = there[0]
+        line = project.advance()
+        if line is not None:
+            heapq.heapreplace(there, (_own_key(line), id_, project, line))
         else:
             heapq.heappop(there)
         if there:
-            heapq.heapreplace(self._heap, (_top_key(there[0][2]), name, there))
+            heapq.heapreplace(self._heap, (_top_key(there[0][3]), name, there))
         else:
             heapq.heappop(self._heap)
 
 
-def _own_key(project: Project) -> QueueKey:
-    line = project.next
-    return queue_key(line.accounts[0], line.amounts) if line is not None and line.accounts else NO_KEY
+def _own_key(line: Line) -> QueueKey:
+    return queue_key(line.accounts[0], line.amounts) if line.accounts else NO_KEY
 
 
-def _top_key(project: Project) -> QueueKey:
-    line = project.next
-    return queue_key(line.accounts[-1], line.amounts) if line is not None and line.accounts else NO_KEY
+def _top_key(line: Line) -> QueueKey:
+    return queue_key(line.accounts[-1], line.amounts) if line.accounts else NO_KEY

@@ -145,6 +145,7 @@ class Scorer:
         product, count = self.shape.gpu_product, self.shape.gpu_count
         if product == node.product:
             product = None
+        best: tuple[float, int, int] | None = None
         fitting: list[tuple[float, int, int]] = []
         for place, p in enumerate(node.usable):
             left = later[p] if with_leaving or later[p] < free[p] else free[p]
@@ -153,10 +154,13 @@ class Scorer:
                     continue
                 if memory_mib is not None and memory_mib != gpus[p].memory_mib:
                     continue
-                fitting.append((side * left, place, p))
-        if len(fitting) < count:
-            return None
-        return [min(fitting)] if count == 1 else sorted(fitting)[:count]
+                if count > 1:
+                    fitting.append((side * left, place, p))
+                elif best is None or side * left < best[0]:
+                    best = side * left, place, p
+        if count == 1:
+            return None if best is None else [best]
+        return None if len(fitting) < count else sorted(fitting)[:count]
 
 
 def portion_of(shape: Shape, device_memory_mib: int) -> float | None:

@@ -8,6 +8,7 @@ from typing import Protocol
 from .model import Amounts, AskClass, Queue, Quota, Share, Snapshot
 
 EPSILON = 1e-9
+DIGITS = 9  # portions are sums of fractions
 RESOURCES = GPUS, CPU, MEMORY = 0, 1, 2
 Triple = tuple[float, float, float]
 Children = Mapping[str | None, Sequence[str]]
@@ -78,8 +79,8 @@ class Account:
     """One queue in one pool; every list is GPUs, cores, MiB."""
 
     __slots__ = (
-        "allocated", "base", "binding", "deserved", "fair", "fixed", "leaving", "leaving_fixed", "limit",
-        "pool", "queue", "quota", "requested", "weight",
+        "allocated", "base", "binding", "deserved", "due", "fair", "fair_share", "fixed", "leaving",
+        "leaving_fixed", "limit", "pool", "queue", "quota", "requested", "weight",
     )  # fmt: skip
 
     def __init__(self, queue: Queue, pool: str) -> None:
@@ -92,13 +93,16 @@ class Account:
         self.leaving, self.leaving_fixed = [0.0] * 3, [0.0] * 3
         self.requested, self.fair = [0.0] * 3, [0.0] * 3
         self.base: list[float] = [0.0] * 3  # of these a dominant share is a part
+        self.fair_share: Triple = (0.0, 0.0, 0.0)  # `fair` without the dust that sums of portions leave
+        self.due: Triple = self.deserved  # what nobody reclaims: the fair share, or what it deserves
 
     def add(self, amounts: Sequence[float], *, is_preemptible: bool) -> None:
         """It has more."""
-        for r in RESOURCES:
-            self.allocated[r] += amounts[r]
-            if not is_preemptible:
-                self.fixed[r] += amounts[r]
+        gpus, cpu, memory = amounts
+        for held in (self.allocated,) if is_preemptible else (self.allocated, self.fixed):
+            held[GPUS] += gpus
+            held[CPU] += cpu
+            held[MEMORY] += memory
 
     def part(self, amounts: Sequence[float], *, is_preemptible: bool) -> None:
         """It is to lose this: no longer its own, but not yet free."""
@@ -115,6 +119,25 @@ class Account:
     def restore(self, saved: object) -> None:
         assert isinstance(saved, tuple)
         self.allocated, self.fixed, self.leaving, self.leaving_fixed = saved
+
+    @property
+    def has(self) -> Triple:
+        """`allocated` without that dust."""
+        gpus, cpu, memory = self.allocated
+        return round(gpus, DIGITS), cpu, memory
+
+    def divided(self, total: Sequence[float]) -> None:
+        """
+        To be called when `fair` is known.
+
+        Args:
+            total: what the pool has.
+        """
+        gpus, cpu, memory = self.fair
+        self.fair_share = round(gpus, DIGITS), cpu, memory
+        own_gpus, own_cpu, own_memory = self.deserved
+        self.due = max(self.fair_share[0], own_gpus), max(cpu, own_cpu), max(memory, own_memory)
+        self.base = [_base(self, r, total[r]) for r in RESOURCES]
 
     def share(self) -> Share:
         return Share(
@@ -145,13 +168,22 @@ class Tree:
                 self.queues[unknown] = Queue(unknown)
         ranked = sorted(self.queues.values(), key=lambda q: (q.parent is not None, q.age, q.id))
         self.ids: tuple[str, ...] = tuple(q.id for q in ranked)
+        self._parents = {q.id: q.parent for q in ranked if q.parent in self.queues}
+        self._branches: dict[str, tuple[str, ...]] = {}
         self._accounts: dict[tuple[str, str], Account] = {}
         self._paths: dict[tuple[str, str], tuple[Account, ...]] = {}
 
     def parent(self, queue_id: str) -> str | None:
         """The department of a project, where there is such a one."""
-        queue = self.queues.get(queue_id)
-        return queue.parent if queue is not None and queue.parent in self.queues else None
+        return self._parents.get(queue_id)
+
+    def branch(self, queue_id: str) -> tuple[str, ...]:
+        """From the department down to the project."""
+        known = self._branches.get(queue_id)
+        if known is None:
+            above = self.parent(queue_id)
+            known = self._branches[queue_id] = (queue_id,) if above is None else (above, queue_id)
+        return known
 
     def account(self, queue_id: str, pool: str) -> Account:
         """One that nobody made deserves nothing."""
@@ -179,9 +211,10 @@ class Tree:
             return
         for ask, ids in ground.snapshot.pending.items():
             for pool, amounts in ground.amounts_per_pool(ask).items() if ids else ():
+                wanted = [amount * len(ids) for amount in amounts]
                 for account in self.accounts(ask.queue, pool):
                     for r in RESOURCES:
-                        account.requested[r] += amounts[r] * len(ids)
+                        account.requested[r] += wanted[r]
         children: dict[str | None, list[str]] = {}
         for id_ in self.ids:
             children.setdefault(self.parent(id_), []).append(id_)
@@ -193,7 +226,7 @@ class Tree:
                     account.requested[r] += account.allocated[r]
             self._divide_level(total, children.get(None, []), pool, children)
             for account in (self.account(id_, pool) for id_ in self.ids):
-                account.base = [_base(account, r, total[r]) for r in RESOURCES]
+                account.divided(total)
 
     def _divide_level(
         self, total: Sequence[float], ids: Sequence[str], pool: str, children: Children
@@ -231,4 +264,4 @@ def _triple(amounts: Amounts) -> Triple:
 
 def _amounts(values: Sequence[float]) -> Amounts:
     gpus, cpu, memory = values
-    return Amounts(round(gpus, 9), cpu, memory)  # portions are sums of fractions
+    return Amounts(round(gpus, DIGITS), cpu, memory)

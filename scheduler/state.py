@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from .model import Amounts, AskClass, Node, Placement, Pool, Running, Share, Snapshot, Unplaced
-from .needs import EVERYWHERE, Candidates, Need, Outline, capacity, need_of, placed_amounts
+from .needs import EVERYWHERE, Candidates, Need, Outline, capacity, could_hold, need_of, placed_amounts
 from .nodes import NodeState
-from .place import Failure, Index, find
+from .place import Failure, Index, find, find_silently
 from .scores import Scorer, Shape
 from .shares import RESOURCES, Account, Tree, Triple
 
@@ -39,12 +39,12 @@ class State:
         self.has_leaving = False
         self._log: list[tuple[object, ...]] = []
         self._is_marked = False  # until somebody may want to come back, nothing has to be remembered
-        self._needs: dict[AskClass, Need] = {}
-        self._needs_by_id: dict[int, tuple[AskClass, Need]] = {}
+        self._needs: dict[int, tuple[AskClass, Need]] = {}
         self._scorers: dict[tuple[Shape, str], Scorer] = {}
         self._device_sizes: dict[tuple[str, str | None], frozenset[int]] = {}
         self._free_later: dict[str, tuple[int, float]] = {}
         self._released: set[str] = set()
+        self._waiting: dict[str, list[tuple[AskClass, tuple[str, ...]]]] | None = None
         self.pools = {p.name: p for p in snapshot.pools}
         self._nodes_by_pool: dict[str, list[NodeState]] = {EVERYWHERE: list(self.nodes)}
         for n in self.nodes:
@@ -81,14 +81,11 @@ class State:
 
     def need(self, ask: AskClass) -> Need:
         """What is worked out of an ask only once."""
-        known = self._needs_by_id.get(id(ask))
-        if known is not None and known[0] is ask:  # an ask has many fields, and its hash costs more than this
-            return known[1]
-        need = self._needs.get(ask)
-        if need is None:
-            need = self._needs[ask] = need_of(ask, self)
-        self._needs_by_id[id(ask)] = ask, need
-        return need
+        known = self._needs.get(id(ask))
+        if known is None:  # an ask has many fields, and its hash costs more than another need for its equal
+            # With the ask, so that its id stays its own.
+            known = self._needs[id(ask)] = ask, need_of(ask, self)
+        return known[1]
 
     def nodes_in(self, pool: str) -> Sequence[NodeState]:
         """In the order of their names."""
@@ -100,6 +97,15 @@ class State:
         found = self._candidates.get(key)
         if found is None:
             found = self._candidates[key] = Candidates(need.ask, self.nodes_in(pool))
+        return found
+
+    def hosts(self, ask: AskClass) -> frozenset[str]:
+        """Names of the nodes on which it may be and that have the devices, whoever has them now."""
+        need = self.need(ask)
+        found = need.outline.hosts
+        if found is None:
+            there = (node for pool in need.pools for node in self.candidates(need, pool).nodes)
+            found = need.outline.hosts = frozenset(n.node.name for n in there if could_hold(ask, n))
         return found
 
     def scorer(self, shape: Shape, pool: str) -> Scorer:
@@ -155,6 +161,15 @@ class State:
         """What runs in a project and is neither leaving nor released; in the snapshot's order."""
         return [r for r in self._by_queue.get(queue_id, ()) if self._stays(r)]
 
+    def waiting_in(self, queue_id: str) -> Sequence[tuple[AskClass, tuple[str, ...]]]:
+        """The classes of a project of which somebody waited at the start, in the snapshot's order."""
+        if self._waiting is None:
+            self._waiting = {}
+            for ask, ids in self.snapshot.pending.items():
+                if ids:
+                    self._waiting.setdefault(ask.queue, []).append((ask, ids))
+        return self._waiting.get(queue_id, ())
+
     def members(self, workload: str) -> list[Running]:
         """The members of a workload that are neither leaving nor released; in the snapshot's order."""
         return [r for r in self._by_workload.get(workload, ()) if self._stays(r)]
@@ -185,7 +200,11 @@ class State:
         Of a project or a department. `fair` and `requested` are as at the start of the cycle; `allocated`
         is live: with what was taken or promised since, without what leaves or was released.
         """
-        return self.tree.account(queue_id, pool).share()
+        return self.account(queue_id, pool).share()
+
+    def account(self, queue_id: str, pool: str) -> Account:
+        """What `share` is made of, for those who only compare; to be read, not written."""
+        return self.tree.account(queue_id, pool)
 
     def shares(self) -> tuple[Share, ...]:
         """Of all queues in all pools, departments first, each by its age."""
@@ -216,22 +235,35 @@ class State:
         self.undo(mark)
         return found
 
-    def allocate(self, ask: AskClass, *, with_leaving: bool = False) -> tuple[Placement, ...] | Unplaced:
-        """`place` and `take` in one, for half of the price; with `with_leaving` it is promised."""
-        return self.allocate_need(self.need(ask), with_leaving)
+    def place_later(self, ask: AskClass) -> tuple[Placement, ...] | None:
+        """`place` with what leaves, without a word about why not, which makes it far cheaper."""
+        mark = self.mark()
+        found = find_silently(self, self.need(ask), True)
+        self.undo(mark)
+        return found
 
-    def allocate_need(self, need: Need, with_leaving: bool) -> tuple[Placement, ...] | Unplaced:
-        """`allocate`, for those who have the need at hand."""
-        log = self._log
-        mark = len(log)
-        found = find(self, need, with_leaving)
+    def allocate(self, need: Need) -> tuple[Placement, ...] | Unplaced:
+        """`place` and `take` in one, for half of the price."""
+        mark = len(self._log)
+        found = find(self, need, False)
         if isinstance(found, Unplaced):
             self.undo(mark)
         elif self.tree.queues:
             self._account(need.ask, found, need)
-        if log and not self._is_marked:
-            log.clear()
+        self._forget()
         return found
+
+    def promise(self, need: Need) -> tuple[Placement, ...] | None:
+        """`place_later` and `take` in one: it is promised."""
+        found = find_silently(self, need, True)
+        if found is not None and self.tree.queues:
+            self._account(need.ask, found, need)
+        self._forget()
+        return found
+
+    def _forget(self) -> None:
+        if self._log and not self._is_marked:
+            self._log.clear()
 
     def take(self, ask: AskClass, placements: Sequence[Placement], *, promised: bool = False) -> None:
         """

@@ -8,7 +8,7 @@ protected or not preemptible stays.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..model import AskClass, Placement, Running, Unplaced
+from ..model import AskClass, Placement, Running
 from ..state import State
 from .search import let_go
 from .steps import Step, minimum_of
@@ -35,6 +35,8 @@ def has_enough(state: State, ask: AskClass) -> bool:
 
 def is_alike(one: AskClass, other: AskClass) -> bool:
     """Members of one gang, and whoever asks for just the same: moving the one for the other gains nothing."""
+    if one.queue != other.queue or one.priority != other.priority:
+        return False  # before all of their fields are looked at
     return replace(one, members=1, is_extra=False) == replace(other, members=1, is_extra=False)
 
 
@@ -79,14 +81,14 @@ def _served(
     places: tuple[Placement, ...] = ()
     for is_ask in (is_ask_first, not is_ask_first):
         if is_ask:
-            found = state.allocate(ask, with_leaving=True)
-            if isinstance(found, Unplaced):
+            found = state.promise(state.need(ask))
+            if found is None:
                 return None
             places = found
             continue
         for group, members in groups:
-            found = state.allocate(group, with_leaving=True)
-            if isinstance(found, Unplaced):
+            found = state.promise(state.need(group))
+            if found is None:
                 return None
             moved.update({m.id: p for m, p in zip(members, found, strict=True)})
     return Move(places, moved)

@@ -5,38 +5,25 @@ Source: contracts of Run:ai (over quota, fairness and preemption), KAI-Scheduler
 plugins/proportion/reclaimable. The priority of work has no part in it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..model import Amounts, AskClass, Share
+from ..model import AskClass
+from ..shares import CPU, GPUS, MEMORY, RESOURCES, Account, Triple
 from ..state import State
-from .steps import Step, beyond_minimum
+from .steps import Step
 
 EPSILON = 1e-6
-Three = tuple[float, float, float]
+NONE = (0.0, 0.0, 0.0)
 UNITS = ("GPUs", "CPU cores", "MiB of memory")
-
-
-def three(amounts: Amounts) -> Three:
-    return amounts.gpus, amounts.cpu, amounts.memory_mib
-
-
-def path(state: State, queue: str) -> tuple[str, ...]:
-    """From the department down to the project."""
-    above = state.department(queue)
-    return (queue,) if above is None else (above, queue)
 
 
 def first_difference(state: State, one: str, other: str) -> tuple[str, str]:
     """The queues at the first level at which two projects' branches part."""
-    pairs = list(zip(path(state, one), path(state, other), strict=False))
-    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])
-
-
-def allocatable(share: Share) -> Three:
-    """What nobody reclaims by fair share: never less than what the queue deserves."""
-    fair, deserved = three(share.fair), three(share.quota.deserved)
-    return tuple(max(f, d) for f, d in zip(fair, deserved, strict=True))  # pyright: ignore[reportReturnType]
+    mine, theirs = state.tree.branch(one), state.tree.branch(other)
+    if mine[0] == theirs[0] and len(mine) == len(theirs):
+        return mine[-1], theirs[-1]
+    return mine[0], theirs[0]
 
 
 def saturation(allocated: float, fair: float) -> float:
@@ -46,19 +33,6 @@ def saturation(allocated: float, fair: float) -> float:
     return allocated / fair
 
 
-def parts_of(state: State, step: Step) -> set[Three]:
-    """In what amounts it would ask again: the minimum together, each member beyond it alone."""
-    if not step.is_whole:
-        return {step.amounts}
-    beyond = beyond_minimum(step.members)
-    parts = {state.amounts_of(m) for m in beyond}
-    core = [state.amounts_of(m) for m in step.members if m not in beyond]
-    if core:
-        gpus, cpu, memory = (sum(a[r] for a in core) for r in range(3))
-        parts.add((gpus, cpu, memory))
-    return parts
-
-
 def is_lasting(state: State, ask: AskClass, pool: str, steps: Sequence[Step]) -> bool:
     """
     Whether an ask that preempts in its own project would not lose the place again at once: what is within
@@ -66,15 +40,25 @@ def is_lasting(state: State, ask: AskClass, pool: str, steps: Sequence[Step]) ->
     """
     if not state.snapshot.queues:
         return True
-    share = state.share(ask.queue, pool)
-    wants, fair = three(state.amounts(ask, pool)), three(share.fair)
+    account = state.account(ask.queue, pool)
+    wants, fair = state.need(ask).amounts(pool), account.fair_share
     lost = [sum(s.amounts[r] for s in steps) for r in range(3)]
-    left = [h - g for h, g in zip(three(share.allocated), lost, strict=True)]
+    left = [h - g for h, g in zip(account.has, lost, strict=True)]
 
-    def is_within(part: Three) -> bool:
+    def is_within(part: Triple) -> bool:
         return all(part[r] <= 0 or left[r] + part[r] <= fair[r] + EPSILON for r in range(3))
 
-    return is_within(wants) or not any(is_within(p) for s in steps for p in parts_of(state, s))
+    return is_within(wants) or not any(is_within(p) for s in steps for p in s.parts)
+
+
+def is_entitled(wants: Triple, account: Account) -> bool:
+    """With the ask its project has no more than its fair share. Quotas are for the placing to say."""
+    return _is_within(account.has, wants, account.fair_share)
+
+
+def _is_within(has: Triple, wants: Triple, bound: Triple) -> bool:
+    """Of what it does not ask for, more than the bound is no hindrance."""
+    return all(w <= 0 or h + w <= b + EPSILON for h, w, b in zip(has, wants, bound, strict=True))
 
 
 @dataclass(slots=True)
@@ -84,24 +68,26 @@ class Reclaimer:
     state: State
     ask: AskClass
     pool: str
-    wants: Three = field(init=False)
+    wants: Triple = field(init=False)
     asked: tuple[int, ...] = field(init=False)
     _speaks: bool | None = field(init=False, default=None)
+    _ways: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = field(
+        init=False, default_factory=dict[str, tuple[tuple[str, str], tuple[str, ...]]]
+    )
 
     def __post_init__(self) -> None:
-        self.wants = three(self.state.amounts(self.ask, self.pool))
-        self.asked = tuple(r for r in range(3) if self.wants[r] > 0)
+        self.wants = wants = self.state.need(self.ask).amounts(self.pool)
+        self.asked = tuple([r for r in RESOURCES if wants[r] > 0])
 
     def is_entitled(self) -> bool:
-        """With the ask its project has no more than its fair share. Quotas are for the placing to say."""
-        share = self.state.share(self.ask.queue, self.pool)
-        has, fair = three(share.allocated), three(share.fair)
-        return all(has[r] + self.wants[r] <= fair[r] + EPSILON for r in self.asked)
+        return is_entitled(self.wants, self._account(self.ask.queue))
 
     def stays_within_quota(self, queue: str) -> bool:
-        share = self.state.share(queue, self.pool)
-        has, deserved = three(share.allocated), three(share.quota.deserved)
-        return all(has[r] + self.wants[r] <= deserved[r] + EPSILON for r in self.asked)
+        account = self._account(queue)
+        return _is_within(account.has, self.wants, account.deserved)
+
+    def _account(self, queue: str) -> Account:
+        return self.state.account(queue, self.pool)
 
     def _exceeds(self, has: Sequence[float], bound: Sequence[float]) -> bool:
         # Of what the ask does not ask for, more than its share helps nobody.
@@ -109,10 +95,10 @@ class Reclaimer:
 
     def is_over(self, mine: str, theirs: str, has: Sequence[float]) -> bool:
         """Above its fair share; or, for a reclaimer that stays within its quota, above its own quota."""
-        share = self.state.share(theirs, self.pool)
-        return self._exceeds(has, allocatable(share)) or (
-            self.stays_within_quota(mine)
-            and self._exceeds(has, three(share.quota.deserved))
+        account = self._account(theirs)
+        return self._exceeds(has, account.due) or (
+            self._exceeds(has, account.deserved)
+            and self.stays_within_quota(mine)
             and self.speaks_for_its_queue()
         )
 
@@ -122,29 +108,33 @@ class Reclaimer:
         queue has its turn as that, no earlier than whoever would lose work within a fair share to this.
         """
         if self._speaks is None:
-            pending, rank = self.state.snapshot.pending, self.state.snapshot.rank
+            waiting, rank = self.state.waiting_in(self.ask.queue), self.state.snapshot.rank
 
-            def place(ask: AskClass) -> tuple[int, bool, int]:
-                first = next(iter(pending.get(ask, ())), "")
-                return -ask.priority, ask.is_extra, rank.get(first, 0)
+            def place(ask: AskClass, ids: Sequence[str]) -> tuple[int, bool, int]:
+                return -ask.priority, ask.is_extra, rank.get(ids[0], 0) if ids else 0
 
-            own = place(self.ask)
-            before = (a for a, ids in pending.items() if ids and a.queue == self.ask.queue and place(a) < own)
+            own = place(self.ask, self.state.snapshot.pending.get(self.ask, ()))
+            before = (a for a, ids in waiting if place(a, ids) < own)
             others = (Reclaimer(self.state, a, self.pool) for a in before)
             mine = self.ask.queue
             self._speaks = not any(o.is_entitled() and not o.stays_within_quota(mine) for o in others)
         return self._speaks
 
-    def may_lose(self, queue: str) -> bool:
-        """Whether any work of another project may be taken at all, at the level at which they part."""
-        mine, theirs = first_difference(self.state, self.ask.queue, queue)
-        return mine != theirs and self.is_over(
-            mine, theirs, three(self.state.share(theirs, self.pool).allocated)
-        )
+    def who_may_lose(self, queues: Iterable[str]) -> list[str]:
+        """Those projects of which any work may be taken at all, at the level at which they part."""
+        known: dict[tuple[str, str], bool] = {}
+        found: list[str] = []
+        for queue in queues:
+            pair = mine, theirs = self._way_to(queue)[0]
+            if pair not in known:
+                known[pair] = mine != theirs and self.is_over(mine, theirs, self._account(theirs).has)
+            if known[pair]:
+                found.append(queue)
+        return found
 
     def exceeds_its_quota(self, queue: str) -> bool:
-        share = self.state.share(queue, self.pool)
-        return self._exceeds(three(share.allocated), three(share.quota.deserved))
+        account = self._account(queue)
+        return self._exceeds(account.has, account.deserved)
 
     def may_take(self, steps: Sequence[Step]) -> bool:
         """
@@ -153,33 +143,46 @@ class Reclaimer:
         that lost. So nothing is taken that its owner would be entitled to a moment later.
         """
         lost: dict[str, list[float]] = {}
-        parts: dict[tuple[str, str], set[Three]] = {}
+        parts: dict[tuple[str, str], set[Triple]] = {}
         for step in steps:
-            pair = first_difference(self.state, self.ask.queue, step.queue)
-            parts.setdefault(pair, set()).update(parts_of(self.state, step))
-            for queue in path(self.state, step.queue):
-                before = lost.setdefault(queue, [0.0, 0.0, 0.0])
-                lost[queue] = [b + a for b, a in zip(before, step.amounts, strict=True)]
+            pair, branch = self._way_to(step.queue)
+            parts.setdefault(pair, set()).update(step.parts)
+            for queue in branch:
+                gone = lost.setdefault(queue, [0.0, 0.0, 0.0])
+                gone[GPUS] += step.gpus
+                gone[CPU] += step.cpu
+                gone[MEMORY] += step.memory_mib
         for (mine, theirs), each in parts.items():
-            has = three(self.state.share(theirs, self.pool).allocated)
-            left = [h - g for h, g in zip(has, lost[theirs], strict=True)]
-            back = ([h + p for h, p in zip(left, part, strict=True)] for part in each)
-            if mine == theirs or not all(self.is_over(mine, theirs, with_it) for with_it in back):
+            if mine == theirs:
                 return False
+            left = [h - g for h, g in zip(self._account(theirs).has, lost[theirs], strict=True)]
+            back = ([h + p for h, p in zip(left, part, strict=True)] for part in each)
+            if not all(self.is_over(mine, theirs, with_it) for with_it in back):
+                return False
+        department = self.state.department
         return all(
             self._keeps_order(mine, theirs, lost)
-            for mine in path(self.state, self.ask.queue)
+            for mine in self.state.tree.branch(self.ask.queue)
             for theirs in lost
-            if theirs != mine and self.state.department(theirs) == self.state.department(mine)
+            if theirs != mine and department(theirs) == department(mine)
         )
 
-    def _keeps_order(self, mine: str, theirs: str, lost: dict[str, list[float]]) -> bool:
-        ours, others = self.state.share(mine, self.pool), self.state.share(theirs, self.pool)
-        nothing = [0.0, 0.0, 0.0]
+    def _way_to(self, queue: str) -> tuple[tuple[str, str], tuple[str, ...]]:
+        """Where its branch and ours part, and the whole of its branch."""
+        known = self._ways.get(queue)
+        if known is None:
+            pair = first_difference(self.state, self.ask.queue, queue)
+            known = self._ways[queue] = pair, self.state.tree.branch(queue)
+        return known
+
+    def _keeps_order(self, mine: str, theirs: str, lost: Mapping[str, Sequence[float]]) -> bool:
+        ours, others = self._account(mine), self._account(theirs)
+        our_has, their_has = ours.has, others.has
+        our_loss, their_loss = lost.get(mine, NONE), lost[theirs]
         for r in self.asked:
-            fair, their_fair = three(ours.fair)[r], three(others.fair)[r]
-            has = three(ours.allocated)[r] - lost.get(mine, nothing)[r] + self.wants[r]
-            left = three(others.allocated)[r] - lost.get(theirs, nothing)[r]
+            fair, their_fair = ours.fair_share[r], others.fair_share[r]
+            has = our_has[r] - our_loss[r] + self.wants[r]
+            left = their_has[r] - their_loss[r]
             after = saturation(has, fair)
             if after > 1 + EPSILON and their_fair > 0 and after >= saturation(left, their_fair) - EPSILON:
                 return False
@@ -190,21 +193,21 @@ class Reclaimer:
         mine, theirs = first_difference(self.state, self.ask.queue, step.queue)
         kind = "project" if mine == self.ask.queue else "department"
         resource = self._resource_of(theirs)
-        ours, others = self.state.share(mine, self.pool), self.state.share(theirs, self.pool)
-        our_share = max(three(ours.fair)[resource], three(ours.quota.deserved)[resource])
+        ours, others = self._account(mine), self._account(theirs)
+        our_share = ours.due[resource]
         of = "" if kind == "project" else f" of project {self.ask.queue}"
         return (
-            f"evicted: reclaimed for {kind} {mine}{of}, which has {three(ours.allocated)[resource]:g} of its "
-            f"{our_share:g} {UNITS[resource]}; {theirs} has {three(others.allocated)[resource]:g} of "
+            f"evicted: reclaimed for {kind} {mine}{of}, which has {ours.has[resource]:g} of its "
+            f"{our_share:g} {UNITS[resource]}; {theirs} has {others.has[resource]:g} of "
             f"{self._bound(others, resource):g}"
         )
 
     def _resource_of(self, theirs: str) -> int:
-        share = self.state.share(theirs, self.pool)
-        has = three(share.allocated)
-        return next((r for r in self.asked if has[r] > self._bound(share, r) + EPSILON), (*self.asked, 0)[0])
+        account = self._account(theirs)
+        has, otherwise = account.has, (*self.asked, 0)[0]
+        return next((r for r in self.asked if has[r] > self._bound(account, r) + EPSILON), otherwise)
 
     @staticmethod
-    def _bound(share: Share, resource: int) -> float:
-        fair, deserved = three(share.fair)[resource], three(share.quota.deserved)[resource]
-        return deserved if three(share.allocated)[resource] <= max(fair, deserved) else max(fair, deserved)
+    def _bound(account: Account, resource: int) -> float:
+        most = account.due[resource]
+        return account.deserved[resource] if account.has[resource] <= most else most

@@ -1,15 +1,15 @@
 """The smallest set of what runs whose places let an ask in, found with bounded effort."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from typing import Generic, TypeVar
 
-from ..model import AskClass, Placement, Unplaced
+from ..model import AskClass, Placement
 from ..needs import EVERYWHERE
 from ..state import State
-from .steps import Step, cost, devices_missing, without_doubles
+from .steps import Choice, Step, cost, cost_alone, devices_missing, without_doubles
 
 T = TypeVar("T")
 
@@ -27,6 +27,11 @@ class Budget:
 
     def begin(self, tries: int = 256) -> None:
         self.ask = min(tries, self.cycle)
+
+    @property
+    def is_spent(self) -> bool:
+        """Nothing more is tried out in this cycle."""
+        return self.cycle <= 0
 
     def spend(self) -> bool:
         if self.ask <= 0:
@@ -65,8 +70,7 @@ def places_after(state: State, ask: AskClass, steps: Sequence[Step]) -> tuple[Pl
     found = None
     # Room for one comes to be only where something goes: a look at those nodes spares most of the placing.
     if ask.members > 1 or any(n in state.by_name and fits_on(state, ask, n) for n in touched):
-        places = state.place(ask, with_leaving=True)
-        found = None if isinstance(places, Unplaced) else places
+        found = state.place_later(ask)
     state.rollback(mark)
     return found
 
@@ -88,7 +92,7 @@ Memo = dict[tuple[object, ...], Singles]
 
 
 def smallest(
-    state: State, ask: AskClass, steps: Callable[[], list[Step]], verify: Verify[T], budget: Budget,
+    state: State, ask: AskClass, steps: Callable[[], Choice], verify: Verify[T], budget: Budget,
     may: May = lambda _: True, singles: Singles | None = None,
 ) -> Solution[T] | None:  # fmt: skip
     """
@@ -116,16 +120,14 @@ def smallest(
     return None
 
 
-def singles_of(state: State, ask: AskClass, steps: Sequence[Step]) -> Singles:
+def singles_of(state: State, ask: AskClass, choice: Choice) -> Singles:
     """See `Singles`."""
-    enough: dict[int, Step] = {}
-    for name, there in _by_node(steps).items():
-        if name in state.by_name and could_hold(state, ask, name):
-            missing = devices_missing(state, ask, name)
-            enough.update((s.order, s) for s in there if _devices(s, name) >= missing)
-    ordered = sorted(enough.values(), key=lambda s: cost((s,)))
-    spare = deque(s for s in ordered if not s.is_whole)
-    return Singles(spare, deque(s for s in ordered if s.is_whole), any(not s.is_whole for s in steps))
+    enough: set[int] = set()
+    for name, (there, missing) in _nodes_for(state, ask, choice).items():
+        enough.update([s.order for s in there if s.devices[name] >= missing])
+    ordered = [s for s in choice.by_cost if s.order in enough]
+    spare = deque([s for s in ordered if not s.is_whole])
+    return Singles(spare, deque([s for s in ordered if s.is_whole]), choice.has_spare)
 
 
 def _each(state: State, line: deque[Step]) -> Iterator[list[Step]]:
@@ -140,7 +142,7 @@ def _each(state: State, line: deque[Step]) -> Iterator[list[Step]]:
 def _without_needless(chosen: Sequence[Step], result: T, verify: Verify[T], budget: Budget) -> Solution[T]:
     """What costs most is spared first."""
     kept = list(chosen)
-    for step in sorted(chosen, key=lambda s: cost((s,)), reverse=True):
+    for step in sorted(chosen, key=cost_alone, reverse=True):
         if len(kept) == 1 or not budget.spend():
             break
         fewer = [s for s in kept if s is not step]
@@ -150,25 +152,12 @@ def _without_needless(chosen: Sequence[Step], result: T, verify: Verify[T], budg
     return Solution(tuple(kept), result)
 
 
-def _by_node(steps: Sequence[Step]) -> dict[str, list[Step]]:
-    found: dict[str, list[Step]] = {}
-    for step in steps:
-        for name in dict.fromkeys(m.placement.node for m in step.members):
-            found.setdefault(name, []).append(step)
-    return found
-
-
-def _devices(step: Step, node: str) -> int:
-    """Of how many devices of a node something comes free with it."""
-    return sum(len(m.placement.gpu_uuids) for m in step.members if m.placement.node == node)
-
-
 def _for_one(
-    state: State, ask: AskClass, steps: Callable[[], list[Step]], may: May, singles: Singles
+    state: State, ask: AskClass, steps: Callable[[], Choice], may: May, singles: Singles
 ) -> Iterator[list[Step]]:
     """Sets for one member, each on one node, cheapest first."""
     yield from _each(state, singles.spare)
-    by_node: dict[str, tuple[list[Step], int]] = {}
+    by_node: Mapping[str, tuple[Sequence[Step], int]] = {}
     if singles.is_any_spare:
         by_node = _nodes_for(state, ask, steps())
         sets = [
@@ -180,10 +169,9 @@ def _for_one(
     else:
         yield from _each(state, singles.wholes)
     by_node = by_node or _nodes_for(state, ask, steps())
+    crowds = [_crowd(name, there, missing) for name, (there, missing) in by_node.items()]
     for together in range(1, TOGETHER + 1):
-        yield from _cheapest_first(
-            [_together(there, n, missing, together) for n, (there, missing) in by_node.items()]
-        )
+        yield from _cheapest_first([_together(c, together) for c in crowds if c.has_enough(together)])
     for _, (there, _) in sorted(by_node.items(), key=lambda item: (item[1][1], item[0])):
         yield _all_that_may(there, may)
 
@@ -197,12 +185,13 @@ def _cheapest_first(nodes: Sequence[Iterator[list[Step]]]) -> Iterator[list[Step
         yield from islice(rest, SETS_OF_A_NODE)
 
 
-def _nodes_for(state: State, ask: AskClass, steps: Sequence[Step]) -> dict[str, tuple[list[Step], int]]:
+def _nodes_for(state: State, ask: AskClass, choice: Choice) -> dict[str, tuple[Sequence[Step], int]]:
     """What could go of each node that could hold it, and how many devices are missing there."""
+    hosts = state.hosts(ask)
     return {
         name: (there, devices_missing(state, ask, name))
-        for name, there in _by_node(steps).items()
-        if name in state.by_name and could_hold(state, ask, name)
+        for name, there in choice.by_node.items()
+        if name in hosts
     }
 
 
@@ -222,41 +211,54 @@ def _first_enough(steps: Sequence[Step], node: str, missing: int) -> list[Step] 
     freed = 0
     for step in steps:
         chosen.append(step)
-        freed += _devices(step, node)
+        freed += step.devices[node]
         if freed >= missing > 0:
             return chosen
     return chosen if chosen and not missing else None
 
 
-def _together(there: Sequence[Step], node: str, missing: int, number: int) -> Iterator[list[Step]]:
+@dataclass(frozen=True, slots=True)
+class _Crowd:
+    """
+    What could go of one node, in whole workloads and in members beyond a minimum.
+
+    Args:
+        missing: devices. sizes: how many each of the whole ones has there, the largest first.
+        enough: devices that the whole ones have to free where all the others go.
+    """
+
+    node: str
+    missing: int
+    wholes: Sequence[Step]
+    spare: Sequence[Step]
+    sizes: Sequence[int]
+    enough: int
+
+    def has_enough(self, number: int) -> bool:
+        """Whether so many whole workloads could do."""
+        return len(self.sizes) >= number and sum(self.sizes[:number]) >= self.enough
+
+
+def _crowd(node: str, there: Sequence[Step], missing: int) -> _Crowd:
+    wholes, spare = [s for s in there if s.is_whole], [s for s in there if not s.is_whole]
+    sizes = sorted([s.devices[node] for s in wholes], reverse=True)
+    return _Crowd(node, missing, wholes, spare, sizes, missing - sum(s.devices[node] for s in spare))
+
+
+def _together(crowd: _Crowd, number: int) -> Iterator[list[Step]]:
     """Sets of so many whole workloads, and of members beyond a minimum where those are not enough alone."""
-    spare = [s for s in there if not s.is_whole]
-    devices = sorted((_devices(s, node) for s in there if s.is_whole), reverse=True)
-    enough = missing - sum(_devices(s, node) for s in spare)
-    if len(devices) < number or sum(devices[:number]) < enough:
-        return
-    wholes = sorted((s for s in there if s.is_whole), key=lambda s: cost((s,)))
-    for chosen in combinations(wholes, number):
-        freed = sum(_devices(s, node) for s in chosen)
+    node, missing = crowd.node, crowd.missing
+    for chosen in combinations(sorted(crowd.wholes, key=cost_alone), number):
+        freed = sum([s.devices[node] for s in chosen])
         if freed >= missing:
             yield list(chosen)
+        if not crowd.spare:
+            continue
         gone = {s.workload for s in chosen}
-        rest = [s for s in spare if s.workload not in gone]
+        rest = [s for s in crowd.spare if s.workload not in gone]
         filled = _first_enough(rest, node, max(1, missing - freed)) if rest else None
         if filled is not None:
             yield [*chosen, *filled]
-
-
-def could_hold(state: State, ask: AskClass, node: str) -> bool:
-    """Whether it may be on this node and the node has the devices, whoever has them now."""
-    need, there = state.need(ask), state.by_name[node]
-    pool = next((p for p in need.pools if p in (there.pool, EVERYWHERE)), None)
-    if pool is None or there.order not in state.candidates(need, pool).penalties:
-        return False
-    if ask.gpu_product is not None and all(g.product != ask.gpu_product for g in there.node.gpus):
-        return False
-    held = len(there.slices.get(ask.mig_profile, ())) if ask.mig_profile else len(there.usable)
-    return held >= ask.gpu_count
 
 
 def fits_on(state: State, ask: AskClass, node: str) -> bool:
@@ -266,20 +268,16 @@ def fits_on(state: State, ask: AskClass, node: str) -> bool:
     return pool is not None and need.scorers[pool].key(there, True) is not None
 
 
-def _for_gang(
-    state: State, ask: AskClass, steps: Sequence[Step], budget: Budget, may: May
-) -> Iterator[list[Step]]:
+def _for_gang(state: State, ask: AskClass, choice: Choice, budget: Budget, may: May) -> Iterator[list[Step]]:
     """One workload alone, then room for one member after another, then all from the first to go on."""
-    names = [name for name in _by_node(steps) if name in state.by_name and could_hold(state, ask, name)]
-    useful = [s for s in steps if any(m.placement.node in set(names) for m in s.members)]
+    hosts = state.hosts(ask)
+    useful = [s for s in choice.steps if not hosts.isdisjoint(s.devices)]
     whole = sum(len(m.placement.gpu_uuids) for s in without_doubles(useful) for m in s.members)
-    missing = ask.members * ask.gpu_count - sum(
-        n.later_whole for n in state.nodes if could_hold(state, ask, n.node.name)
-    )
+    missing = ask.members * ask.gpu_count - sum(n.later_whole for n in state.nodes if n.node.name in hosts)
     if ask.gpu_portion >= 1 and ask.gpu_memory_mib is None and not ask.mig_profile and whole < missing:
         return
     singles = [s for s in useful if sum(len(m.placement.gpu_uuids) for m in s.members) >= missing]
-    yield from ([s] for s in sorted(singles, key=lambda s: cost((s,))))
+    yield from ([s] for s in sorted(singles, key=cost_alone))
     one_by_one = _member_by_member(state, ask, useful, budget, may)
     if one_by_one:
         yield one_by_one
@@ -298,9 +296,9 @@ def _member_by_member(
     chosen: list[Step] = []
     try:
         for _ in range(ask.members):
-            places = state.place(single, with_leaving=True)
-            if isinstance(places, Unplaced):
-                left = [s for s in steps if s not in chosen and not _is_gone(s, chosen)]
+            places = state.place_later(single)
+            if places is None:
+                left = Choice([s for s in steps if s not in chosen and not _is_gone(s, chosen)])
                 taken = tuple(chosen)
                 found = smallest(
                     state, single, lambda left=left: left, lambda some: places_after(state, single, some),

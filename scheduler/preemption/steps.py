@@ -1,12 +1,18 @@
 """What of the running work can go at once: one member beyond the minimum, or all that a workload has."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
+from math import inf
 
 from ..model import AskClass, Running
+from ..shares import RESOURCES, Triple
 from ..state import State
 
 MOST_MEMBERS = 1 << 20  # of one workload, between the places of two
+
+
+Cost = tuple[int, float, float, float, int, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -16,6 +22,9 @@ class Step:
         order: among those that may go; the lower goes first.
         is_whole: the workload ends with it.
         gpus, cpu, memory_mib: what its members have, wherever they are.
+        devices: by node, of how many devices something comes free with it.
+        parts: in what amounts it would ask again: the minimum together, each member beyond it alone.
+        cost: of it alone; see `cost`.
     """
 
     workload: str
@@ -26,13 +35,13 @@ class Step:
     gpus: float
     cpu: float
     memory_mib: float
+    devices: Mapping[str, int]
+    parts: frozenset[Triple]
+    cost: Cost
 
     @property
-    def amounts(self) -> tuple[float, float, float]:
+    def amounts(self) -> Triple:
         return self.gpus, self.cpu, self.memory_mib
-
-
-Cost = tuple[int, float, float, float, int, tuple[int, ...]]
 
 
 def cost(steps: Iterable[Step]) -> Cost:
@@ -45,6 +54,10 @@ def cost(steps: Iterable[Step]) -> Cost:
         gpus, cpu, memory = gpus + step.gpus, cpu + step.cpu, memory + step.memory_mib
         orders.append(step.order)
     return wholes, round(gpus, 6), round(cpu, 6), memory, members, tuple(sorted(orders))
+
+
+def cost_alone(step: Step) -> Cost:
+    return step.cost
 
 
 def may_ever_go(running: Running) -> bool:
@@ -64,6 +77,56 @@ def beyond_minimum(members: Sequence[Running]) -> list[Running]:
     return ordered[: max(0, spare)]
 
 
+class Choice:
+    """What may go for an ask, the first to go first; what is worked out of it is worked out once."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = steps
+
+    @cached_property
+    def by_cost(self) -> Sequence[Step]:
+        return sorted(self.steps, key=cost_alone)
+
+    @cached_property
+    def by_node(self) -> Mapping[str, Sequence[Step]]:
+        found: dict[str, list[Step]] = {}
+        for step in self.steps:
+            for name in step.devices:
+                found.setdefault(name, []).append(step)
+        return found
+
+    @cached_property
+    def has_spare(self) -> bool:
+        """Whether some workload can lose a member and go on."""
+        return any(not s.is_whole for s in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """
+    Args:
+        place: of each workload among all, the first to go first, with room for its members behind it.
+        by_queue: workloads, the first to go first. pools: where each of them has members.
+    """
+
+    place: Mapping[str, int]
+    by_queue: Mapping[str, Sequence[str]]
+    pools: Mapping[str, Set[str]]
+
+
+def _rank(state: State) -> _Ranked:
+    pools: dict[str, set[str]] = {}
+    queues: dict[str, dict[str, tuple[int, int, str]]] = {}
+    for r in state.running:
+        key = (r.ask.priority, -r.rank, r.workload)
+        there = queues.setdefault(r.ask.queue, {})
+        there[r.workload] = min(key, there.get(r.workload, key))
+        pools.setdefault(r.workload, set()).add(state.pool_of(r.placement.node) or "")
+    line = sorted(key for there in queues.values() for key in there.values())
+    place = {workload: at * MOST_MEMBERS for at, (_, _, workload) in enumerate(line)}
+    return _Ranked(place, {q: sorted(there, key=place.__getitem__) for q, there in queues.items()}, pools)
+
+
 class Victims:
     """
     All that could go, lowest priority and latest first; worked out once for each workload, and anew once
@@ -75,44 +138,69 @@ class Victims:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._pools: dict[str, set[str]] = {}
-        queues: dict[str, dict[str, tuple[int, int, str]]] = {}
-        for r in state.running:
-            key = (r.ask.priority, -r.rank, r.workload)
-            there = queues.setdefault(r.ask.queue, {})
-            there[r.workload] = min(key, there.get(r.workload, key))
-            self._pools.setdefault(r.workload, set()).add(state.pool_of(r.placement.node) or "")
-        line = sorted(key for there in queues.values() for key in there.values())
-        self._place = {workload: at * MOST_MEMBERS for at, (_, _, workload) in enumerate(line)}
-        self._by_queue = {q: sorted(there, key=self._place.__getitem__) for q, there in queues.items()}
         self._steps: dict[str, tuple[Step, ...]] = {}
+        self._by_queue: dict[tuple[str, tuple[str, ...]], list[tuple[Step, ...]]] = {}
+        self._choices: dict[tuple[object, ...], Choice] = {}
+
+    @cached_property
+    def _lowest(self) -> Mapping[str, int]:
+        """By queue; what has gone since still counts, so that it is never too high."""
+        lowest: dict[str, int] = {}
+        for r in self._state.snapshot.running:
+            ask = r.ask
+            if ask.priority < lowest.get(ask.queue, inf) and may_ever_go(r):
+                lowest[ask.queue] = ask.priority
+        return lowest
+
+    @cached_property
+    def _ranked(self) -> _Ranked:
+        """Made when it is first asked for, which is before anything has gone."""
+        return _rank(self._state)
 
     @property
     def queues(self) -> tuple[str, ...]:
-        return tuple(self._by_queue)
+        return tuple(self._ranked.by_queue)
 
-    def of(
-        self,
-        queues: Iterable[str],
-        pools: Collection[str],
-        may_go: Callable[[Running], bool] = lambda _: True,
-    ) -> list[Step]:
+    def lowest_priority(self, queue: str) -> float:
+        """In a queue nothing can go with a priority lower than this; inf where nothing can at all."""
+        return self._lowest.get(queue, inf)
+
+    def of(self, queues: Iterable[str], pools: tuple[str, ...], may_go: Callable[[Running], bool]) -> Choice:
         """Of workloads in these queues with a member in one of these pools, and of which `may_go` holds."""
         found: list[Step] = []
         for queue in queues:
-            for workload in self._by_queue.get(queue, ()):
-                if self._pools[workload].isdisjoint(pools):
-                    continue
-                steps = self.steps(workload)
-                if steps and may_go(steps[0].members[0]):
+            for steps in self._in_queue(queue, pools):
+                if may_go(steps[0].members[0]):
                     found.extend(steps)
-        found.sort(key=lambda s: s.order)
-        return found
+        found.sort(key=_order)
+        return Choice(found)
+
+    def below(self, queues: tuple[str, ...], pools: tuple[str, ...], priority: float = inf) -> Choice:
+        """`of` what is of lower priority; the same until something has gone."""
+        key = (queues, pools, priority)
+        known = self._choices.get(key)
+        if known is None:
+            known = self._choices[key] = self.of(queues, pools, lambda r: r.ask.priority < priority)
+        return known
+
+    def _in_queue(self, queue: str, pools: tuple[str, ...]) -> Sequence[tuple[Step, ...]]:
+        """The steps of each workload of which something can go, the first to go first."""
+        known = self._by_queue.get((queue, pools))
+        if known is None:
+            ranked = self._ranked
+            there = [w for w in ranked.by_queue.get(queue, ()) if not ranked.pools[w].isdisjoint(pools)]
+            known = [steps for w in there if (steps := self.steps(w))]
+            self._by_queue[queue, pools] = known
+        return known
 
     def gone(self, steps: Iterable[Step]) -> None:
         """To be called when some have been let go."""
         for step in steps:
             self._steps.pop(step.workload, None)
+        self._choices.clear()
+        queues = {step.queue for step in steps}
+        for key in [key for key in self._by_queue if key[0] in queues]:
+            del self._by_queue[key]
 
     def steps(self, workload: str) -> tuple[Step, ...]:
         """What of one workload can go now, the first to go first."""
@@ -125,20 +213,49 @@ class Victims:
         members = self._state.members(workload)
         if not members:
             return
-        order = self._place[workload]
-        spare = [m for m in beyond_minimum(members) if may_ever_go(m)]
+        order = self._ranked.place[workload]
+        beyond = beyond_minimum(members)
+        spare = [m for m in beyond if may_ever_go(m)]
         if len(spare) == len(members):
             spare.pop()  # nothing holds them together: the last of them ends the workload
         for number, member in enumerate(spare):
-            yield _step(self._state, order + number, workload, [member], False)
+            yield _step(self._state, order + number, [member], beyond=None)
         if all(may_ever_go(m) for m in members):
-            yield _step(self._state, order + MOST_MEMBERS - 1, workload, members, True)
+            yield _step(self._state, order + MOST_MEMBERS - 1, members, beyond)
 
 
-def _step(state: State, order: int, workload: str, members: Sequence[Running], is_whole: bool) -> Step:
-    each = [state.amounts_of(m) for m in members]
-    gpus, cpu, memory = (sum(a[r] for a in each) for r in range(3))
-    return Step(workload, members[0].ask.queue, tuple(members), is_whole, order, gpus, cpu, memory)
+def _step(state: State, order: int, members: Sequence[Running], beyond: Sequence[Running] | None) -> Step:
+    """
+    Args:
+        beyond: those beyond the minimum, of a workload that goes whole; else None.
+    """
+    amounts = [state.amounts_of(m) for m in members]
+    gpus, cpu, memory = whole = _sum(amounts)
+    parts = {whole}
+    if beyond:
+        extra = {m.id for m in beyond}
+        parts = {a for m, a in zip(members, amounts, strict=True) if m.id in extra}
+        core = [a for m, a in zip(members, amounts, strict=True) if m.id not in extra]
+        parts |= {_sum(core)} if core else set()
+    devices: dict[str, int] = {}
+    for m in members:
+        devices[m.placement.node] = devices.get(m.placement.node, 0) + len(m.placement.gpu_uuids)
+    is_whole, first = beyond is not None, members[0]
+    return Step(
+        first.workload, first.ask.queue, tuple(members), is_whole, order, gpus, cpu, memory, devices,
+        frozenset(parts), (int(is_whole), round(gpus, 6), round(cpu, 6), memory, len(members), (order,)),
+    )  # fmt: skip
+
+
+def _sum(each: Sequence[Triple]) -> Triple:
+    if len(each) == 1:
+        return each[0]
+    gpus, cpu, memory = (sum(a[r] for a in each) for r in RESOURCES)
+    return gpus, cpu, memory
+
+
+def _order(step: Step) -> int:
+    return step.order
 
 
 def without_doubles(steps: Iterable[Step]) -> list[Step]:

@@ -42,9 +42,19 @@ def test_places_are_kept_where_it_will_fit_first_when_it_has_waited_for_long() -
         "what is free of a is kept for it, since it has waited for long"
     )
     assert answer.unplaced["small"].reasons[-1] == (
-        "what is free of a is kept for large, which has waited for long"
+        "what is free of a is kept for work that has waited for long"
     )
     assert not answer.evicted
+
+
+def test_who_is_held_up_learns_the_project_and_no_more_of_the_one_that_places_are_kept_for() -> None:
+    jobs = [("secret-x/0", ask(4, queue="p")), ("small", ask(1, queue="q"))]
+    queues = (queue("d", 40), queue("p", 8, "d", rank=5), queue("q", 8, "d"))
+    running = busy("x", "a", 3, queue="p"), busy("y", "b", 4, queue="q")
+    answer = plan(world(jobs, *running, queues=queues, starving=frozenset({"secret-x/0"})))
+    assert answer.unplaced["small"].reasons[-1] == (
+        "what is free of a is kept for work of project p that has waited for long"
+    )
 
 
 def test_others_go_on_beside_the_kept_places() -> None:

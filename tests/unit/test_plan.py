@@ -359,14 +359,16 @@ def test_the_index_finds_what_a_scan_finds_whatever_was_taken_released_and_taken
                 held.clear()
             case "take" | "promise":
                 marks.append(state.mark())
-                found = state.allocate(wanted, with_leaving=what == "promise")
-                if not isinstance(found, Unplaced) and what == "take":
+                need = state.need(wanted)
+                found = state.allocate(need) if what == "take" else state.promise(need)
+                if isinstance(found, tuple) and what == "take":
                     held += [
                         Running(f"r{len(marks)}-{i}", "w", wanted, place) for i, place in enumerate(found)
                     ]
             case _:
                 pass
         for one in (replace(a, members=1) for a in looked_for):
+            assert state.place_later(one) == scanned(state, one, with_leaving=True)
             for with_leaving in (False, True):
                 found = state.place(one, with_leaving=with_leaving)
                 there = scanned(state, one, with_leaving)
@@ -375,3 +377,19 @@ def test_the_index_finds_what_a_scan_finds_whatever_was_taken_released_and_taken
             assert all(0 <= n.later[p] <= 1 and 0 <= n.free[p] <= 1 for p in n.usable)
             assert n.whole == sum(n.available(p, False) == 1 for p in n.usable)
             assert n.later_whole == sum(n.available(p, True) == 1 for p in n.usable)
+
+
+def test_a_refusal_is_told_in_words_when_one_just_like_it_was_looked_for_silently() -> None:
+    wanted, urgent = ask(2), ask(2, priority=150)
+    state = State(snapshot([node("n", 1)], [("job", wanted)]))
+    assert state.place_later(wanted) is None
+    assert state.promise(state.need(urgent)) is None
+    answer = state.place(urgent, with_leaving=True)
+    assert isinstance(answer, Unplaced)
+    assert answer.reasons == ("1 node(s): short of 1 free GPU(s)",)
+
+
+def test_nothing_is_taken_when_a_gang_finds_only_some_of_its_places_silently() -> None:
+    state = State(snapshot([node("n", 3)], []))
+    assert state.promise(state.need(ask(2, members=2))) is None
+    assert state.place_later(ask(3)) == (Placement("n", ("n-g0", "n-g1", "n-g2")),)

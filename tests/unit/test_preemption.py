@@ -82,7 +82,8 @@ def of(scenarios: tuple[Scenario, ...], name: str) -> Plan:
         ),
         pytest.param(
             gangs.SCENARIOS, "a-stale-gang-is-evicted-for-nobody",
-            "evicted: stale gang, 2 of at least 3 members have been running for too long",
+            "evicted: stale gang, 2 of its members have run for too long without the others: "
+            "it needs at least 3",
             id="stale",
         ),
     ],

@@ -1,8 +1,11 @@
 """Rule 10's arithmetic: who is entitled, who may lose, and that nothing is taken that comes straight back."""
 
+from math import inf
+
 import pytest
 
 from homeport.scheduler.preemption.reclaim import Reclaimer, first_difference, is_lasting, saturation
+from homeport.scheduler.preemption.search import Budget, let_go
 from homeport.scheduler.preemption.steps import Step, Victims, beyond_minimum, cost, minimum_of
 from homeport.scheduler.state import State
 from tests.unit.scenarios.tables import Scenario, ask_of, snapshot_of
@@ -101,3 +104,60 @@ def test_cost_counts_workloads_before_gpus_and_gpus_before_age() -> None:
     extra = Victims(state).steps("g")[0]
     ordered = sorted([[old, new], [big], [old], [new], [extra]], key=cost)
     assert ordered == [[extra], [new], [old], [big], [old, new]]
+
+
+@pytest.mark.parametrize(
+    ("running", "lowest"),
+    [
+        pytest.param("a1 a 1 n p=80\na2 a 1 n p=60", 60, id="the-lowest-of-its-queue"),
+        pytest.param("a1 a 1 n p=80\nb1 b 1 n p=25", 80, id="not-of-another-queue"),
+        pytest.param("a1 a 1 n p=80\na2 a 1 n p=25 keep", 80, id="not-what-is-not-preemptible"),
+        pytest.param("a1 a 1 n p=80\na2 a 1 n p=25 protected", 80, id="not-what-is-protected"),
+        pytest.param("a1 a 1 n p=80\na2 a 1 n p=25 leaving", 80, id="not-what-leaves-already"),
+        pytest.param("b1 b 1 n", inf, id="nothing"),
+    ],
+)
+def test_nothing_of_a_queue_can_go_below_its_lowest_priority(running: str, lowest: float) -> None:
+    state = state_of("a\nb", running)
+    victims = Victims(state)
+    assert victims.lowest_priority("a") == lowest
+    below = [len(victims.below(("a",), ("default",), p).steps) for p in (lowest, lowest + 1)]
+    assert below == [0, 0 if lowest == inf else 1]
+
+
+def test_what_may_go_is_worked_out_anew_when_some_of_it_has_gone() -> None:
+    state = state_of("a\nb", "a1 a 1 n\ng a 1 n,n,n min=2\nb1 b 1 n")
+    victims = Victims(state)
+
+    def left() -> list[str]:
+        return [m.id for s in victims.below(("a", "b"), ("default",)).steps for m in s.members]
+
+    assert left() == ["b1", "g/2", "g/0", "g/1", "g/2", "a1"]
+    for gone in (victims.steps("g")[0], victims.steps("b1")[0]):
+        let_go(state, [gone])
+        victims.gone([gone])
+    assert left() == ["g/0", "g/1", "a1"]
+
+
+@pytest.mark.parametrize(
+    ("row", "parts"),
+    [
+        pytest.param("g a 2 n,n", {(4.0, 0.0, 0.0)}, id="a-gang-as-one"),
+        pytest.param(
+            "g a 2 n,n,n min=2", {(4.0, 0.0, 0.0), (2.0, 0.0, 0.0)}, id="what-is-beyond-its-minimum-alone"
+        ),
+    ],
+)
+def test_a_whole_workload_would_ask_again_in_parts(row: str, parts: set[tuple[float, float, float]]) -> None:
+    (whole,) = steps_of(state_of("a", row), "g")
+    assert whole.parts == parts
+    assert whole.cost == cost([whole])
+
+
+def test_the_effort_of_a_cycle_ends_when_as_many_sets_were_tried() -> None:
+    budget = Budget(cycle=3)
+    spent: list[bool] = []
+    for _ in range(2):
+        budget.begin(2)
+        spent += [budget.spend(), budget.spend(), budget.is_spent]
+    assert spent == [True, True, False, True, False, True]
