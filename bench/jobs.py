@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from homeport.runtime.drivers.simulated import Rule, Span
+from homeport.server.app import settle_memory
 from homeport.server.domain.workload import TERMINAL, Workload, WorkloadSpec
 from homeport.server.services.workloads import create_workload
 from homeport.server.store.found import Found
@@ -93,6 +94,7 @@ async def drain(folder: Path, jobs: int, nodes: int, *, with_digest: bool = Fals
     rules = [Rule(run_for_s=Span(SHORTEST_S, LONGEST_S), start_after_s=2.0)]
     result = Drained(jobs)
     async with open_in_process(folder / "data", rules=rules, seed=seed) as home:
+        settle_memory()  # as a server does
         loop = home.home.loop
         original = loop.run_pass
 
@@ -156,9 +158,9 @@ def rss_mib() -> float:
     return pages * 4096 / 2**20
 
 
-def measure() -> list[Figure]:
+def measure(sizes: Sequence[tuple[int, int]] = SIZES) -> list[Figure]:
     figures: list[Figure] = []
-    for jobs, nodes in SIZES:
+    for jobs, nodes in sizes:
         with tempfile.TemporaryDirectory(prefix="homeport-bench-") as folder:
             done = asyncio.run(drain(Path(folder), jobs, nodes))
         what = f"{jobs:,} jobs x {nodes:,} nodes"

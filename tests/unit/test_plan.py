@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -93,7 +94,7 @@ def test_plan(nodes: list[Node], jobs: list[tuple[str, AskClass]], placed: objec
     assert (answer.placed, answer.unplaced) == (placed, unplaced)
 
 
-def on(key: str, operator: Operator, *values: str) -> dict[str, object]:
+def on(key: str, operator: Operator, *values: str) -> dict[str, Any]:
     return {"affinity": ((LabelMatch(key, operator, values),),)}
 
 
