@@ -1,4 +1,4 @@
-"""`homeport serve` until it answers, beside hello world; `homeport --help` beside `import click`."""
+"""`homeport serve` until it answers, and its dialects, beside hello world; `--help` beside `import click`."""
 
 import itertools
 import subprocess
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .engine import open_engine
 from .figures import Figure, alternate, show
-from .servers import ENV, ROOT, Server, free_port, homeport, started
+from .servers import ENV, JOBS, ROOT, Server, free_port, homeport, started
 from .stored import fill
 
 SERVER_ROUNDS, COMMAND_ROUNDS = 5, 9
@@ -22,6 +22,14 @@ def until_ready(server: AbstractContextManager[Server]) -> float:
     """In seconds, from the process's start to its first answer."""
     began = time.perf_counter()
     with server:
+        return time.perf_counter() - began
+
+
+def until_listed(server: AbstractContextManager[Server]) -> float:
+    """In seconds, from the process's start to its first answer in a dialect's words."""
+    began = time.perf_counter()
+    with server as running:
+        running.ask("GET", JOBS)
         return time.perf_counter() - began
 
 
@@ -53,7 +61,12 @@ def measure() -> list[Figure]:
             sides["ready, on Docker"] = lambda: until_ready(homeport(folder / "docker", runtime="docker"))
         fill(folder / "one", 1)
         until_ready(hello(folder))  # warm up
-        *ours, theirs = alternate(SERVER_ROUNDS, *sides.values(), lambda: until_ready(hello(folder)))
+        *ours, listed, theirs = alternate(
+            SERVER_ROUNDS,
+            *sides.values(),
+            lambda: until_listed(homeport(folder / f"fresh-{next(fresh)}")),
+            lambda: until_ready(hello(folder)),
+        )
     help_ms, click_ms = alternate(
         COMMAND_ROUNDS, lambda: command([*argv, "--help"]), lambda: command(["-c", "import click"])
     )
@@ -62,6 +75,7 @@ def measure() -> list[Figure]:
             Figure(what, time_s, "s", theirs, "FastAPI hello world", most=1.0, is_absolute=True)
             for what, time_s in zip(sides, ours, strict=True)
         ),
+        Figure("first list of jobs, fresh", listed, "s", theirs, "FastAPI hello world"),
         Figure("homeport --help", help_ms, "ms", click_ms, "import click", most=150, is_absolute=True),
     ]
 

@@ -1,10 +1,13 @@
 """The only module that reads the time or sleeps; everything else is given a Clock."""
 
 import asyncio
+import contextlib
 import heapq
 import itertools
+import json
 import time
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 
 class Clock(Protocol):
@@ -26,7 +29,11 @@ class Clock(Protocol):
 
 
 class Steerable(Clock, Protocol):
-    """Time that tests and demos move by hand. It never runs backwards."""
+    """
+    Time that tests and demos move by hand. It never runs backwards.
+
+    A move raises OSError where it cannot be kept for the next server; nothing is moved then.
+    """
 
     @property
     def is_frozen(self) -> bool: ...
@@ -153,15 +160,27 @@ class SteeredClock:
     The machine's own time until it is frozen, advanced or set; then it goes on from there.
 
     Every sleeper waits here and not in the event loop, so that it follows when time jumps.
+
+    Args:
+        base: in place of the machine's clock.
+        kept: the file in which moves outlive the server: what was written down at a later time must not
+            come to lie in the future. None keeps none.
+        is_movable: False where nobody may move it any more; it goes on from where it was moved to.
     """
 
-    def __init__(self, base: Clock | None = None) -> None:
+    def __init__(
+        self, base: Clock | None = None, kept: Path | None = None, *, is_movable: bool = True
+    ) -> None:
         self._base: Clock = base or SystemClock()
+        self._kept, self.is_movable = kept, is_movable
         self._ahead_s = 0.0  # of the machine's time; negative after a time of standing still
         self._frozen_s: float | None = None  # the base's monotonic time at which it was frozen
         self._epoch_ms: float | None = None  # None: never steered, and the machine's clock is followed
         self._sleepers = _Sleepers()
         self._timer: asyncio.TimerHandle | None = None
+        if kept is not None:
+            with contextlib.suppress(FileNotFoundError):
+                self._go_on(json.loads(kept.read_bytes()))
 
     def now_ms(self) -> int:
         if self._epoch_ms is None:
@@ -192,11 +211,13 @@ class SteeredClock:
     def freeze(self) -> None:
         if self._frozen_s is None:
             self._take_over()
+            self._keep(self.now_ms(), is_frozen=True)
             self._frozen_s = self._base.monotonic_s()
             self._set_timer()
 
     def resume(self) -> None:
         if self._frozen_s is not None:
+            self._keep(self.now_ms(), is_frozen=False)
             self._ahead_s -= self._base.monotonic_s() - self._frozen_s
             self._frozen_s = None
             self._set_timer()
@@ -205,11 +226,29 @@ class SteeredClock:
         if seconds < 0:
             raise ValueError("time does not run backwards")
         self._take_over()
+        self._keep(self.now_ms() + round(seconds * 1000), is_frozen=self.is_frozen)
         self._ahead_s += seconds
         self._wake()
 
     def set_ms(self, now_ms: int) -> None:
         self.advance(_seconds_until(now_ms, self.now_ms()))
+
+    def _go_on(self, told: dict[str, Any]) -> None:
+        """From where the server before this one left it."""
+        now_ms, stands = told["now_ms"], told["is_frozen"] and self.is_movable
+        if not told["is_frozen"]:
+            now_ms = max(now_ms, self._base.now_ms() + told["ahead_ms"])
+        self._epoch_ms = now_ms - self.monotonic_s() * 1000
+        if stands:
+            self._frozen_s = self._base.monotonic_s()
+
+    def _keep(self, now_ms: int, *, is_frozen: bool) -> None:
+        if self._kept is None:
+            return
+        from .faults import write_json  # only who moves it has to have that
+
+        ahead_ms = now_ms - self._base.now_ms()
+        write_json(self._kept, {"now_ms": now_ms, "ahead_ms": ahead_ms, "is_frozen": is_frozen})
 
     def _take_over(self) -> None:
         if self._epoch_ms is None:

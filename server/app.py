@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlmodel import Session
 from starlette.types import ASGIApp
 
-from ..runtime.clock import Clock, SteeredClock, SystemClock
+from ..runtime.clock import Clock
 from ..runtime.driver import Driver
 from ..runtime.mps import find_mps
 from .asgi import Parts, environment, make_asgi
@@ -24,7 +24,7 @@ from .data_plane import DataPlane
 from .domain.billing import check_prices, parse_prices
 from .domain.inventory import shapes_of
 from .domain.volumes import HostFolders
-from .levers import Levers
+from .levers import Levers, open_clock
 from .machine import Ground, choose_ground, remember, simulated_ground, stay_on_runtime
 from .metrics import Metrics
 from .reconcile.autoscale import ZeroRules
@@ -69,9 +69,16 @@ async def identity(store: Store, clock: Clock) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Everything of one running server. `note` says what is weaker about its runtime, "" when nothing is."""
+    """
+    Everything of one running server.
+
+    Args:
+        build: imports what requests would otherwise have to wait for; see `asgi.Http`.
+        note: what is weaker about its runtime, "" when nothing is.
+    """
 
     asgi: ASGIApp
+    build: Callable[[], None]
     services: Services
     driver: Driver
     loop: ReconcileLoop
@@ -97,7 +104,7 @@ async def open_home(
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(store.close)
         instance, created_at_ms = await identity(store, clock)
-        world = load_world(settings.seed, overcommit=settings.overcommit)
+        world = load_world(settings.seed, overcommit=settings.world_overcommit)
         if simulated is None:
             settings = stay_on_runtime(settings, store)
             ground = await choose_ground(settings, world, instance, clock)
@@ -148,10 +155,12 @@ async def open_home(
         parts = Parts(
             settings, services, loop, machine, logs, plane, metrics, prices, levers, instance, created_at_ms
         )
-        asgi = make_asgi(parts)
+        http = make_asgi(parts)
         stack.push_async_callback(loop.close)
         stack.push_async_callback(metrics.close)
-        yield Home(asgi, services, driver, loop, metrics, closing, ground.note, plane, levers, tls)
+        yield Home(
+            http.app, http.build, services, driver, loop, metrics, closing, ground.note, plane, levers, tls
+        )
 
 
 def make_machine(
@@ -183,7 +192,7 @@ def make_machine(
 
 async def serve(settings: Settings) -> None:
     is_movable = settings.testing or settings.runtime == "simulated"
-    clock = SteeredClock() if is_movable else SystemClock()
+    clock = open_clock(settings.data_dir, is_movable=is_movable)
     async with open_home(settings, clock) as home:
         with contextlib.closing(listen(settings)) as listener:
             port, tls = listener.getsockname()[1], home.tls
@@ -195,22 +204,41 @@ async def serve(settings: Settings) -> None:
             application = await ensure_application(home.services.store, clock, credentials)
             values = credential_values(base, token, application, tls.bundle if tls else None)
             access.write_credentials(credentials, values)
-            gc.freeze()  # what was imported and wired stays, so no later collection has to walk it
-            gc.enable()  # see cli.serve
             home.loop.start()
             home.metrics.start()
             if home.note:
                 print(f"homeport: {home.note}", file=sys.stderr, flush=True)
-            ready = (
-                f"homeport ready: {base}/api/v2/workspaces/{WORKSPACE} "
-                f"({home.driver.kind} runtime, data in {settings.data_dir})"
-            )
-            renewing = asyncio.create_task(renew(clock, home.plane, served)) if served else None
+            tasks = [asyncio.create_task(renew(clock, home.plane, served))] if served else []
+
+            def when_ready() -> None:
+                ready = (
+                    f"homeport ready: {base}/api/v2/workspaces/{WORKSPACE} "
+                    f"({home.driver.kind} runtime, data in {settings.data_dir})"
+                )
+                print(ready, flush=True)
+                tasks.append(asyncio.create_task(build_rest(home)))
+
             try:
-                await run_until_signal(home.asgi, listener, home.closing, ready, served)
+                await run_until_signal(home.asgi, listener, home.closing, when_ready, served)
             finally:
-                if renewing is not None:
-                    renewing.cancel()
+                for task in tasks:
+                    task.cancel()
+
+
+async def build_rest(home: Home) -> None:
+    """While the clients are still starting, and in a thread, so that the server answers meanwhile."""
+    try:
+        await asyncio.to_thread(home.build)
+    except Exception as error:  # a request that needs it tries again, and is told
+        log.error("an API cannot be imported", exc_info=error)
+    settle_memory()
+
+
+def settle_memory() -> None:
+    """Once all is imported and wired, which stays: no later collection has to walk it."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)  # requests and passes leave few cycles, and thousands of rows that stay
+    gc.enable()  # see cli.serve
 
 
 async def renew(clock: Clock, plane: DataPlane, served: ServedTls) -> None:

@@ -1,24 +1,21 @@
 """The control plane's HTTP: both dialects, Homeport's own API, and what stands before them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
 from .. import __version__
-from .api.admin.routes import AdminContext, make_prometheus
-from .api.admin.routes import make_app as make_admin
-from .api.lepton import errors as lepton_errors
-from .api.lepton import routes as lepton_routes
-from .api.lepton.context import LeptonContext
-from .api.lepton.rendered import RenderedJobs
-from .api.lepton.translate.deployments import environment as lepton_environment
+from .api.admin.health import health
+from .api.first_use import OnFirstUse
 from .api.middleware import CleanPath, GuardBrowsers, LimitBody
 from .api.runai.context import RunaiContext
 from .api.runai.ids import is_ours as is_of_runai
@@ -33,9 +30,11 @@ from .services import access
 from .services.applications import Applications
 from .services.attempt_logs import LogSources
 from .services.context import Services
-from .services.exec_sessions import ExecSessions
 from .services.jwt_tokens import TokenIssuer
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .api.admin.context import AdminContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +60,35 @@ class Parts:
     created_at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Http:
+    """
+    Args:
+        app: what answers every request.
+        build: imports what is imported at its first use and nearly every client uses; a request that
+            comes meanwhile waits for it, `/homeport/health` does not.
+    """
+
+    app: ASGIApp
+    build: Callable[[], None]
+
+
 def environment(workload: Workload, attempt: Attempt) -> Environment:
     """What the dialect that a workload was made through gives its containers."""
-    if not is_of_runai(workload):
-        return lepton_environment(workload, attempt)
-    from .api.runai.translate.environment import environment as runai_environment  # costs start-up time
+    # Imported here, since no start needs them.
+    if is_of_runai(workload):
+        from .api.runai.translate.environment import environment as runai_environment
 
-    return runai_environment(workload, attempt)
+        return runai_environment(workload, attempt)
+    from .api.lepton.translate.deployments import environment as lepton_environment
+
+    return lepton_environment(workload, attempt)
 
 
-def make_asgi(parts: Parts) -> ASGIApp:
+def make_asgi(parts: Parts) -> Http:
+    """FastAPI, the dialects and their models are a third of a start: they are left to the first request."""
     refused: Counter[str] = Counter()
     settings, services = parts.settings, parts.services
-    lepton = LeptonContext(
-        services, parts.logs, RenderedJobs(services.store), parts.plane.url, settings.host,
-        settings.lepton_new_deployment_api, settings.lepton_secure_endpoint_defaults, parts.loop.refusal,
-        __version__, parts.created_at_ms, parts.metrics, own_names=own_names(settings),
-    )  # fmt: skip
     lifetime = timedelta(seconds=settings.runai_token_lifetime_s)
     key = settings.data_dir / "token.key"
     issuer = TokenIssuer(Applications(services.store), services.clock, key, lifetime)
@@ -85,25 +96,25 @@ def make_asgi(parts: Parts) -> ASGIApp:
         services, issuer, parts.logs, parts.metrics, parts.plane.url, settings.host, parts.loop.waiting,
         __version__, parts.created_at_ms, parts.machine.down_nodes, refused,
     )  # fmt: skip
-    driver = parts.machine.driver
-    admin = AdminContext(
-        services, parts.loop, parts.logs, parts.plane, driver.kind, __version__, {"runai": refused},
-        parts.metrics, parts.prices, ExecSessions(services, driver, parts.instance), parts.levers,
-    )  # fmt: skip
-    dialect = FastAPI(openapi_url=None)
-    dialect.state.context = lepton
-    dialect.router.routes.extend(lepton_routes.router.routes)
-    lepton_errors.install(dialect)
+    lepton = OnFirstUse(lambda: _make_lepton(parts))
+    admin, prometheus = _own_api(parts, refused)
+
+    async def get_health(_request: Request) -> Response:
+        return await health(services, parts.loop, parts.plane)
+
+    look = Route("/homeport/health", get_health)
+    look.methods = {"GET"}  # of what it is asked otherwise, HEAD too, the API below makes the refusal
     unknown = JSONResponse(
         {"code": "not_found", "message": "nothing is served here; see /homeport/coverage"}, 404
     )
     root = Router(
         [
-            Mount("/api/v2/workspaces", dialect),
-            Mount("/api/v1/workspaces", dialect),
+            Mount("/api/v2/workspaces", lepton),
+            Mount("/api/v1/workspaces", lepton),
             *runai_prefixes(runai),
-            Mount("/homeport", make_admin(admin)),
-            Route("/metrics", make_prometheus(admin)),
+            look,
+            Mount("/homeport", admin),
+            Route("/metrics", prometheus),
         ],
         redirect_slashes=False,
         default=unknown,
@@ -111,11 +122,56 @@ def make_asgi(parts: Parts) -> ASGIApp:
     hosts = own_names(settings)
 
     def is_token(token: str) -> bool:
-        if runai.issuer.bearer(token) is not None:
+        if issuer.bearer(token) is not None:
             return True
         return access.get_caller(services.store, services.clock, token) is not None
 
-    return GuardBrowsers(LimitBody(CleanPath(root)), hosts, is_token)
+    def build() -> None:
+        for api in (lepton, admin):
+            api.build()
+
+    return Http(GuardBrowsers(LimitBody(CleanPath(root)), hosts, is_token), build)
+
+
+def _make_lepton(parts: Parts) -> ASGIApp:
+    from .api.lepton.app import make_app
+    from .api.lepton.context import LeptonContext
+    from .api.lepton.rendered import RenderedJobs
+
+    settings, services = parts.settings, parts.services
+    context = LeptonContext(
+        services, parts.logs, RenderedJobs(services.store), parts.plane.url, settings.host,
+        settings.lepton_new_deployment_api, settings.lepton_secure_endpoint_defaults, parts.loop.refusal,
+        __version__, parts.created_at_ms, parts.metrics, own_names=own_names(settings),
+    )  # fmt: skip
+    return make_app(context)
+
+
+def _own_api(parts: Parts, refused: Counter[str]) -> tuple[OnFirstUse, OnFirstUse]:
+    """/homeport and /metrics."""
+
+    @cache
+    def context() -> "AdminContext":
+        from .api.admin.context import AdminContext
+        from .services.exec_sessions import ExecSessions
+
+        services, driver = parts.services, parts.machine.driver
+        return AdminContext(
+            services, parts.loop, parts.logs, parts.plane, driver.kind, __version__, {"runai": refused},
+            parts.metrics, parts.prices, ExecSessions(services, driver, parts.instance), parts.levers,
+        )  # fmt: skip
+
+    def make_api() -> ASGIApp:
+        from .api.admin.routes import make_app
+
+        return make_app(context())
+
+    def make_scrape() -> ASGIApp:
+        from .api.admin.routes import make_prometheus
+
+        return make_prometheus(context())
+
+    return OnFirstUse(make_api), OnFirstUse(make_scrape)
 
 
 def own_names(settings: Settings) -> frozenset[str]:

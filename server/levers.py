@@ -2,9 +2,10 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runtime.clock import Clock, Steerable, SteeredClock, VirtualClock
+from ..runtime.clock import Clock, Steerable, SteeredClock, SystemClock, VirtualClock
 from ..runtime.faults import Faults
 from .errors import Conflict
 
@@ -49,5 +50,15 @@ class Levers:
         )
 
 
+def open_clock(data_dir: Path, *, is_movable: bool) -> Clock:
+    """The machine's, unless it may be moved, or an earlier server's on this directory has been."""
+    kept = data_dir / "clock.json"
+    if is_movable or kept.exists():
+        return SteeredClock(kept=kept, is_movable=is_movable)
+    return SystemClock()
+
+
 def steerable(clock: Clock) -> Steerable | None:
-    return clock if isinstance(clock, SteeredClock | VirtualClock) else None
+    if isinstance(clock, SteeredClock):
+        return clock if clock.is_movable else None
+    return clock if isinstance(clock, VirtualClock) else None

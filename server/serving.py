@@ -6,6 +6,7 @@ import errno
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -83,7 +84,7 @@ async def run_until_signal(
     app: ASGIApp,
     listener: socket.socket,
     closing: asyncio.Event,
-    ready: str,
+    when_ready: Callable[[], None],
     tls: ServedTls | None = None,
 ) -> None:
     more: dict[str, Any] = {"ssl_certfile": tls.files.cert, "ssl_keyfile": tls.files.key} if tls else {}
@@ -108,7 +109,7 @@ async def run_until_signal(
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            print(ready, flush=True)
+            when_ready()
 
         def handle_exit(self, sig: int, frame: object) -> None:
             closing.set()  # open log streams end now, not at the graceful timeout

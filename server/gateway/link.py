@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 from ...runtime.clock import Clock
 from ..routing import AccessRecord, Route, TrafficCounters
 from ..tls import ServedTls, TlsFiles
-from .gateway import Gateway
-from .limits import Limits
+
+if TYPE_CHECKING:
+    from .gateway import Gateway
+    from .limits import Limits
 
 
 def _ignore(*_: object) -> None:
@@ -89,16 +92,24 @@ class LocalGateway:
         host: str = "127.0.0.1",
         port: int = 0,
         hosts: Iterable[str] = (),
-        limits: Limits | None = None,
+        limits: "Limits | None" = None,
         tls: TlsFiles | None = None,
     ) -> None:
-        told = listeners or Listeners()
-        self.gateway = Gateway(
-            clock, limits, hosts=[*hosts, host],
+        self._clock, self._limits, self._listeners = clock, limits, listeners or Listeners()
+        self._host, self._port, self._tls = host, port, tls
+        self._hosts = [*hosts, host]
+        self.is_live = self.is_taken_over = False
+
+    @cached_property
+    def gateway(self) -> "Gateway":
+        """Imported and made with the first endpoint, so that no start waits for it."""
+        from .gateway import Gateway
+
+        told = self._listeners
+        return Gateway(
+            self._clock, self._limits, hosts=self._hosts,
             on_wake=told.wake, on_record=lambda record: told.records((record,)), on_drained=told.drained,
         )  # fmt: skip
-        self._host, self._port, self._tls = host, port, tls
-        self.is_live = self.is_taken_over = False
 
     async def start(self) -> int:
         tls = ServedTls(self._tls) if self._tls else None

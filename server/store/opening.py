@@ -89,7 +89,7 @@ def migrate(engine: Engine, path: Path) -> None:
         if connection.execute("SELECT name FROM sqlite_master").fetchone():
             raise StoreRefused(f"{path} is a database that Homeport did not make; use another --data-dir")
     with engine.begin() as connection:
-        SQLModel.metadata.create_all(connection)
+        SQLModel.metadata.create_all(connection, checkfirst=False)  # it was seen above that there is none
         connection.exec_driver_sql(
             "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
             "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"

@@ -3,8 +3,10 @@
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from ....errors import HomeportError
+from ..context import AdminContext
 from . import (
     billing,
     clock,
@@ -20,14 +22,21 @@ from . import (
     tokens,
     workloads,
 )
-from .deps import AdminContext
-
-__all__ = ["AdminContext", "make_app", "make_prometheus"]
 
 
 async def _refused(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HomeportError)
     return JSONResponse({"code": error.code, "message": str(error)}, error.status)
+
+
+async def _unserved(request: Request, error: Exception) -> JSONResponse:
+    """No such path, or not by this method."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        message = f"nothing is served at {request.url.path}; Homeport's docs name the paths that are"
+        return JSONResponse({"code": "not_found", "message": message}, 404)
+    message = f"{request.url.path} does not take {request.method}"
+    return JSONResponse({"code": "method_not_allowed", "message": message}, error.status_code, error.headers)
 
 
 async def _unreadable(_request: Request, error: Exception) -> JSONResponse:
@@ -72,4 +81,5 @@ def _bare(ctx: AdminContext) -> FastAPI:
     app.state.context = ctx
     app.add_exception_handler(HomeportError, _refused)
     app.add_exception_handler(RequestValidationError, _unreadable)
+    app.add_exception_handler(HTTPException, _unserved)
     return app

@@ -24,7 +24,8 @@ from ....exec_channels import (
     read_size,
     status_frame,
 )
-from .deps import AdminContext, bearer_of
+from ..context import AdminContext
+from .deps import bearer_of
 
 router = APIRouter()
 log = logging.getLogger(__name__)

@@ -1,6 +1,5 @@
 """The server itself: health, info, coverage."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -8,20 +7,15 @@ from fastapi.responses import JSONResponse
 
 from ....domain.inventory import NodeGpu
 from ...coverage import to_wire
-from .deps import AdminContext, Bearer, Context
+from ..health import health
+from .deps import Bearer, Context
 
 router = APIRouter()
 
 
 @router.get("/health")
 async def get_health(ctx: Context) -> Response:
-    """503 only while the store cannot write; trouble with the runtime is a reason, not an outage."""
-    trouble = await ctx.services.store.trouble()
-    down = [f"node {name} cannot be reached" for name in sorted(ctx.services.down_nodes())]
-    told = [trouble, *ctx.loop.reasons, *down, *_gpu_reasons(ctx), ctx.plane.trouble]
-    reasons = list(dict.fromkeys(reason for reason in told if reason))
-    answer = {"status": "degraded" if reasons else "ok", "reasons": reasons}
-    return JSONResponse(answer | ({"message": trouble} if trouble else {}), 503 if trouble else 200)
+    return await health(ctx.services, ctx.loop, ctx.plane)
 
 
 @router.get("/info")
@@ -36,11 +30,6 @@ async def get_info(ctx: Context, _who: Bearer) -> Response:
     ]
     told = {"version": ctx.version, "runtime": ctx.runtime, "gateway": ctx.plane.url, "nodes": nodes}
     return JSONResponse(told)
-
-
-def _gpu_reasons(ctx: AdminContext) -> Sequence[str]:
-    gpus = ctx.loop.machine.gpus
-    return gpus.reasons if gpus is not None else ()
 
 
 def gpu_to_wire(gpu: NodeGpu, unhealthy: str) -> dict[str, Any]:

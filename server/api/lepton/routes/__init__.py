@@ -1,12 +1,13 @@
 """Parse, authenticate, one call, answer. No decisions here."""
 
 import re
+from functools import cache
 
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
 from ....errors import NotFound, NotImplementedYet
-from ..operations import OPERATIONS
+from ..operations import OPERATIONS, Operation
 from . import (
     deployments,
     devpods,
@@ -31,13 +32,17 @@ for part in (
 ):  # fmt: skip
     router.routes.extend(part.router.routes)
 
-KNOWN = [(o, re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(o.path)) + "$")) for o in OPERATIONS]
+
+@cache
+def _known() -> list[tuple[Operation, re.Pattern[str]]]:
+    """Compiled at the first refusal: no start waits for it."""
+    return [(o, re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(o.path)) + "$")) for o in OPERATIONS]
 
 
 @router.api_route("/{ws}/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"])
 async def refuse(rest: str, request: Request, _who: Authorized) -> Response:
     """Vendor operations that are not served are told apart from paths that nobody knows."""
-    matching = [o for o, pattern in KNOWN if pattern.match(f"/{rest}")]
+    matching = [o for o, pattern in _known() if pattern.match(f"/{rest}")]
     if any(o.method == request.method and o.test is None for o in matching):
         raise NotImplementedYet(f"{request.method} /{rest}")
     if matching:
