@@ -1,4 +1,4 @@
-"""A hundred thousand jobs on eight thousand GPUs, to the end of all of them. Takes minutes, so only by name."""
+"""A hundred thousand jobs on eight thousand GPUs, to their end. Takes minutes, so only by its name."""
 
 import sys
 

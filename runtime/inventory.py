@@ -26,6 +26,7 @@ MOST_DECLARED = 64
 # Source: NVIDIA's MIG user guide: a GPU has seven compute slices, and memory as its size allows.
 MIG_SLICES = 7
 PROFILE = re.compile(r"([1-7])g\.([1-9]\d*)gb")
+SIMULATED = "simulated"  # in the UUID of what is declared
 FORM = "NxTYPE, for example 8xH100, or NxTYPE:PROFILES as in 1xH100-80GB:7x1g.10gb"
 
 
@@ -141,12 +142,17 @@ def declared_devices(text: str, node: str = "") -> tuple[Device, ...]:
     return tuple(devices)
 
 
+def is_declared(uuid: str) -> bool:
+    """Whether it is of a device that `declared_devices` has made, or of an instance of one."""
+    return uuid.partition("-")[2].startswith(SIMULATED)
+
+
 def _declared(product: str, index: int, node: str) -> Device:
     size = re.search(r"(\d+)GB$", product)
     known = next((mib for name, mib in DECLARED_MIB.items() if name in product.upper()), 16384)
     memory_mib = int(size[1]) * 1024 if size else known
     name = "-".join(filter(None, (node, product.lower(), f"{index:02d}")))
-    return Device(f"GPU-simulated-{name}", f"NVIDIA {product}", memory_mib, is_simulated=True)
+    return Device(f"GPU-{SIMULATED}-{name}", f"NVIDIA {product}", memory_mib, is_simulated=True)
 
 
 def _layout(text: str, device: Device) -> Iterator[str]:

@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     tls_cert: Path | None = None
     tls_key: Path | None = None
 
+    @property
+    def world_overcommit(self) -> float:
+        """Of nodes of a seed file that name none: they are like real ones, unless somebody asks for more."""
+        return self.overcommit if "overcommit" in self.model_fields_set else 1.0
+
 
 def load_settings(**flags: object) -> Settings:
     """

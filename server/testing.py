@@ -121,7 +121,7 @@ async def open_in_process(
     clock = clock or VirtualClock()
     data_dir.mkdir(parents=True, exist_ok=True)
     settings = load_settings(**({"data_dir": data_dir, "runtime": "simulated", "gateway_port": 0} | flags))
-    world = load_world(settings.seed, overcommit=settings.overcommit)
+    world = load_world(settings.seed, overcommit=settings.world_overcommit)
     driver = simulation(settings, world, "test", clock, rules, keeps=keeps)
     async with open_home(settings, clock, driver) as home:
         store, credentials = home.services.store, data_dir / "credentials.json"

@@ -6,7 +6,8 @@ from .billing import billing
 from .clock import clock
 from .exec_in import exec_in
 from .faults import fault
-from .org import department, node, pool, project
+from .nodes import node
+from .org import department, pool, project
 from .queue import queue, why
 from .registries import registry
 from .reservations import reservation

@@ -1,4 +1,4 @@
-"""`homeport project`, `homeport department`, `homeport pool`, `homeport node`."""
+"""`homeport project`, `homeport department`, `homeport pool`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -217,7 +217,7 @@ def remove_department(data_dir: Path | None, name: str) -> None:
     ask(data_dir_of(data_dir), path_of("departments", name), method="DELETE")
 
 
-# -- node pools and nodes --------------------------------------------------------
+# -- node pools ------------------------------------------------------------------
 
 
 @click.group()
@@ -275,57 +275,3 @@ def create_pool(data_dir: Path | None, name: str, label: str, strategy: str, min
 def remove_pool(data_dir: Path | None, name: str) -> None:
     """Remove node pool NAME, which has no nodes any more."""
     ask(data_dir_of(data_dir), path_of("pools", name), method="DELETE")
-
-
-@click.group()
-def node() -> None:
-    """See nodes, and give them labels."""
-
-
-@node.command("list")
-@data_dir_option
-@json_option
-def list_nodes(data_dir: Path | None, as_json: bool) -> None:
-    """Nodes with their pool and labels."""
-    rows = ask(data_dir_of(data_dir), "nodes")
-    if as_json:
-        print_json(rows)
-        return
-    show(
-        rows,
-        ("NAME", "POOL", "GPUS", "LABELS"),
-        lambda n: [n["id"], n["pool"], _gpus(n), ", ".join(f"{k}={v}" for k, v in n["labels"].items())],
-    )
-
-
-def _gpus(told: Mapping[str, Any]) -> str:
-    return f"{told['gpus']} simulated" if told["gpus_simulated"] else str(told["gpus"])
-
-
-@node.command("label")
-@data_dir_option
-@click.argument("name", type=NAME)
-@click.argument("labels", nargs=-1, required=True, metavar="KEY=VALUE...")
-def label_node(data_dir: Path | None, name: str, labels: tuple[str, ...]) -> None:
-    """Give labels to node NAME. They stay until they are taken away, over restarts, too."""
-    given: dict[str, str | None] = {}
-    for label in labels:
-        key, equals, value = label.partition("=")
-        if not equals or key in given:
-            raise click.UsageError(f"{label!r} is not of the form KEY=VALUE, or its key is there twice")
-        given[key] = value
-    _label(data_dir, name, given)
-
-
-@node.command("unlabel")
-@data_dir_option
-@click.argument("name", type=NAME)
-@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
-def unlabel_node(data_dir: Path | None, name: str, keys: tuple[str, ...]) -> None:
-    """Take labels that were given from node NAME."""
-    _label(data_dir, name, {key: None for key in keys})
-
-
-def _label(data_dir: Path | None, name: str, labels: Mapping[str, str | None]) -> None:
-    made = ask(data_dir_of(data_dir), path_of("nodes", name, "labels"), body={"labels": labels})
-    click.echo(f"{made['id']} is in node pool {made['pool']}")

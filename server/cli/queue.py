@@ -23,7 +23,7 @@ def queue(data_dir: Path | None, as_json: bool, most: int) -> None:
     if as_json:
         click.echo(json.dumps(answer))
         return
-    _show_shares(answer["shares"])
+    click.echo("\n".join(show_shares(answer["shares"])))
     click.echo()
     if not answer["count"]:
         click.echo("nothing waits")
@@ -33,18 +33,29 @@ def queue(data_dir: Path | None, as_json: bool, most: int) -> None:
         click.echo(f"and {more} more; see --most")
 
 
-def _show_shares(shares: list[dict[str, Any]]) -> None:
+def show_shares(shares: list[dict[str, Any]]) -> list[str]:
+    """Lines: GPUs of all, then CPU and memory of those that have a quota or a limit of them."""
+    lines = [shares_table(shares, "gpus", "GPUS OF")]
+    for resource, title in (("cpu", "CPU CORES OF"), ("memory_mib", "MEMORY OF (MIB)")):
+        bound = [s for s in shares if any(s[b][resource] is not None for b in ("deserved", "limit"))]
+        if bound:
+            lines += ["", shares_table(bound, resource, title)]
+    return lines
+
+
+def shares_table(shares: list[dict[str, Any]], resource: str, title: str) -> str:
+    """A row for each queue and pool, with its numbers of one resource."""
+    each = ("fair", "allocated", "allocated_non_preemptible", "requested")
     rows: list[list[str]] = []
     for share in shares:
-        each = ("fair", "allocated", "allocated_non_preemptible", "requested")
-        bounds = (_number(share["deserved"]["gpus"], "all"), _number(share["limit"]["gpus"], "none"))
+        bounds = (_number(share["deserved"][resource], "all"), _number(share["limit"][resource], "none"))
         unit = share["queue"] if share["kind"] == "project" else f"{share['queue']} (department)"
-        rows.append([unit, share["pool"], *bounds, *(_number(share[name]["gpus"]) for name in each)])
-    click.echo(table(("GPUS OF", "POOL", *NUMBERS), rows, right=NUMBERS))
+        rows.append([unit, share["pool"], *bounds, *(_number(share[name][resource]) for name in each)])
+    return table((title, "POOL", *NUMBERS), rows, right=NUMBERS)
 
 
 def _number(value: float | None, unbounded: str = "all") -> str:
-    return unbounded if value is None else f"{value:g}"
+    return unbounded if value is None else f"{value:.12g}"
 
 
 def _show_line(line: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "NAME",
+    "PROJECT",
     "KIND",
     "PHASE",
     "READY",
@@ -27,7 +28,7 @@ COLUMNS = (
     "GPU MEM",
     "TEMP",
 )
-LEFT = 3  # columns of text; the rest are figures
+LEFT = 4  # columns of text; the rest are figures
 UNKNOWN = "-"
 
 
@@ -78,6 +79,7 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     percent: float | None = row["gpu_percent"]
     return (
         row["id"] if row["kind"] == "job" else row["name"],  # many jobs may have one name
+        row["workspace"],
         row["kind"],
         row["phase"],
         f"{row['replicas']['ready']}/{row['replicas']['wanted']}",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .rollouts import ROLLOUT_CRASHES, ROLLOUT_S, goal, is_rolling, revision_of, spec_of, specs
-from .runs import UNCOUNTED, Advance, Need
+from .runs import UNCOUNTED, Advance, Need, stopped_why
 from .serving import Serving
 from .workload import Attempt, AttemptState, Phase, Workload
 
@@ -12,7 +12,6 @@ from .workload import Attempt, AttemptState, Phase, Workload
 CRASH_FIRST_S, CRASH_LONGEST_S, CRASH_FORGOTTEN_S = 10, 300, 600
 SURGE = 1  # replicas beyond those wanted, while old ones are replaced by new ones
 
-STOPPED = "stopped by request"
 REPLACED = "replaced by a newer generation"
 GIVEN_UP = "the update was given up"
 SPARE = "fewer replicas are wanted"
@@ -168,7 +167,7 @@ def _own_reason(workload: Workload, attempt: Attempt) -> str:
     """Why an attempt must end whatever the others do, or ""."""
     revision = revision_of(workload, attempt)
     if not workload.is_wanted:
-        return STOPPED
+        return stopped_why(workload)
     if revision not in specs(workload):
         return REPLACED
     if attempt.liveness is not None and not attempt.liveness.is_passing:

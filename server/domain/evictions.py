@@ -6,26 +6,54 @@ from dataclasses import dataclass, replace
 from .workload import Attempt, Workload
 
 FOR = " for "
-DOUBLE_CLAIM = "double claim"
+DOUBLE_CLAIM, MOVED = "double claim", "consolidated"
 EPSILON = 1e-6  # sums of portions such as 0.1 are not exact
 
 
-def evicting(workload: Workload, attempt: Attempt, how: str, by: str, now_ms: int) -> Attempt:
+def evicting(workload: Workload, attempt: Attempt, how: str, by: Workload | None, now_ms: int) -> Attempt:
     """
     The attempt once it has been told to end. One that takes requests is drained first.
 
     Args:
-        how: in one word or two. by: the id of the workload that takes its place, or "".
+        how: in one word or two. by: the workload that takes its place, where there is one.
     """
-    told = replace(attempt, evicting_at_ms=now_ms, evicted_by=f"{how}{FOR}{by}" if by else how)
+    told = replace(
+        attempt, evicting_at_ms=now_ms, evicted_by=f"{how}{FOR}{by.id}" if by else how,
+        evicted_why=f"{how}{FOR}{named_for(workload.workspace, by)}" if by else how,
+    )  # fmt: skip
     if workload.spec.serving is None or attempt.draining_at_ms is not None:
         return told
-    return replace(told, draining_at_ms=now_ms, draining_why=f"evicted: {told.evicted_by}")
+    return replace(told, draining_at_ms=now_ms, draining_why=f"evicted: {told.evicted_why}")
+
+
+def named_for(workspace: str, other: Workload) -> str:
+    """
+    How everybody in a workspace may hear of a workload: what is told is stored once, for all its readers.
+    Of another workspace they learn the project alone, of what is private only that it is there.
+    """
+    if other.workspace != workspace:
+        return f"work of project {other.workspace}"
+    return f"private work of project {workspace}" if other.spec.is_private else other.id
+
+
+def all_named_for(workspace: str, others: Iterable[Workload]) -> str:
+    """Each once, by name."""
+    return ", ".join(sorted({named_for(workspace, other) for other in others}))
+
+
+def evicted_why(attempt: Attempt) -> str:
+    """How it was evicted, and for whom, in words that all of its workspace may read."""
+    return attempt.evicted_why or attempt.evicted_by.partition(FOR)[0]
 
 
 def evicted_for(attempt: Attempt) -> str:
     """The id of the workload whose place it took, or ""."""
     return attempt.evicted_by.partition(FOR)[2]
+
+
+def is_moved(attempt: Attempt) -> bool:
+    """Whether it was evicted so as to run elsewhere."""
+    return attempt.evicted_by.partition(FOR)[0] == MOVED
 
 
 @dataclass(frozen=True, slots=True)

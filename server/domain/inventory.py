@@ -1,7 +1,7 @@
 """Nodes, node groups, GPUs and the shapes made from them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -92,6 +92,27 @@ def mig_slices(profile: str) -> int:
     """`3g.40gb` has 3 compute slices of its GPU, `1c.3g.40gb` one of those; where no name tells it, all."""
     found = re.search(r"(\d+)c\.", profile) or re.search(r"(\d+)g\.", profile)
     return int(found[1]) if found else MIG_SLICES
+
+
+def device_part(gpu: NodeGpu) -> float:
+    """What it counts for in GPUs, wherever they are counted: a MIG instance of `g` slices g/7."""
+    return profile_part(gpu.mig_profile)
+
+
+def profile_part(mig_profile: str) -> float:
+    """As `device_part`; "" is a whole device."""
+    return mig_slices(mig_profile) / MIG_SLICES if mig_profile else 1.0
+
+
+def gpus_held(uuids: Iterable[str], portion: float, there: Iterable[NodeGpu]) -> float:
+    """
+    What those devices count for in GPUs; one that is not there any more for nothing.
+
+    Args:
+        portion: of each. there: the devices of the node.
+    """
+    held = frozenset(uuids)
+    return sum(device_part(g) for g in there if g.uuid in held) * portion if held else 0.0
 
 
 def shapes_of(nodes: Sequence[HostNode]) -> tuple[Shape, ...]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import fsum
 
-from .inventory import HostNode
+from .inventory import HostNode, device_part
 from .org import Amount, NodePool, Org, PoolQuota
 
 
@@ -62,6 +63,8 @@ def whole_machine(nodes: Sequence[HostNode], pools: Sequence[NodePool]) -> tuple
         nodes: with their pools as `node_group`.
     """
     return tuple(
-        PoolQuota(p.id, gpu=Amount(float(sum(len(n.gpus) for n in nodes if n.node_group == p.name))))
+        PoolQuota(
+            p.id, gpu=Amount(fsum(device_part(g) for n in nodes if n.node_group == p.name for g in n.gpus))
+        )
         for p in pools
     )

@@ -1,6 +1,6 @@
 """When a project's rules end or preempt what runs in it. Pure: times come in, a verdict comes out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
 
@@ -24,7 +24,11 @@ class Remedy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`due_ms`: when the rule takes effect, perhaps long ago. `reason` is the event's."""
+    """
+    Args:
+        due_ms: when the rule takes effect, perhaps long ago. reason: the event's.
+        message: which rule it is, whose, and what can be done about it.
+    """
 
     remedy: Remedy
     due_ms: int
@@ -32,10 +36,31 @@ class Verdict:
     message: str
 
 
+# As clients spell them. Source: schedulingRules of projects and departments in Run:ai's API.
+FIELDS = {
+    "interactive_time_limit_s": "interactiveJobTimeLimitSeconds",
+    "interactive_max_idle_s": "interactiveJobMaxIdleDurationSeconds",
+    "interactive_preempt_idle_s": "interactiveJobPreemptIdleDurationSeconds",
+    "training_time_limit_s": "trainingJobTimeLimitSeconds",
+    "training_max_idle_s": "trainingJobMaxIdleDurationSeconds",
+}
+
+
 def in_force(project: Rules, department: Rules) -> Rules:
     """Each time of the project's, or else of its department's."""
     mine = {f.name: getattr(project, f.name) for f in fields(Rules)}
     return Rules(**{k: getattr(department, k) if v is None else v for k, v in mine.items()})
+
+
+def givers(project: Rules, names: tuple[str, str]) -> dict[str, str]:
+    """
+    Whose each rule in force is, by its field.
+
+    Args:
+        names: of the project and of its department.
+    """
+    mine, theirs = f"project {names[0]}", f"department {names[1]}"
+    return {f.name: theirs if getattr(project, f.name) is None else mine for f in fields(Rules)}
 
 
 def began_ms(workload: Workload, attempts: Sequence[Attempt]) -> int | None:
@@ -47,7 +72,13 @@ def began_ms(workload: Workload, attempts: Sequence[Attempt]) -> int | None:
     return min(live, default=None)
 
 
-def verdicts(workload: Workload, rules: Rules, began_at_ms: int, idle_since_ms: int | None) -> list[Verdict]:
+def verdicts(
+    workload: Workload,
+    rules: Rules,
+    began_at_ms: int,
+    idle_since_ms: int | None,
+    given_by: Mapping[str, str] | None = None,
+) -> list[Verdict]:
     """
     What the rules will do about it if nothing changes, the earliest first.
 
@@ -55,24 +86,31 @@ def verdicts(workload: Workload, rules: Rules, began_at_ms: int, idle_since_ms: 
 
     Args:
         idle_since_ms: since when its GPUs have had nothing to do; None: they have, or nobody knows.
+        given_by: as `givers` has it.
 
     Source: schedulingRules of a project in Run:ai's API (contract, section 5), rule 19 of section 10.
     """
-    category, found = category_of(workload), list[Verdict]()
-    limits = {
-        BUILD: (rules.interactive_time_limit_s, rules.interactive_max_idle_s),
-        TRAIN: (rules.training_time_limit_s, rules.training_max_idle_s),
-    }
-    time_s, idle_s = limits.get(category, (None, None))
-    if time_s is not None:
-        message = f"it has run for {time_s} s, as long as its project allows; it is stopped"
-        found.append(Verdict(Remedy.STOP, began_at_ms + time_s * 1000, "TimeLimit", message))
-    if idle_since_ms is not None and workload.spec.gpu_count:
-        if idle_s is not None:
-            message = f"its GPUs have been idle for {idle_s} s, as long as its project allows; it is stopped"
-            found.append(Verdict(Remedy.STOP, idle_since_ms + idle_s * 1000, "IdleLimit", message))
-        preempt_s = rules.interactive_preempt_idle_s
-        if preempt_s is not None and category == BUILD and workload.spec.is_preemptible:
-            message = f"its GPUs have been idle for {preempt_s} s; it makes room, and waits in line again"
-            found.append(Verdict(Remedy.PREEMPT, idle_since_ms + preempt_s * 1000, "IdleLimit", message))
+    category, whose, found = category_of(workload), given_by or {}, list[Verdict]()
+
+    def add(field: str, remedy: Remedy, since_ms: int, reason: str, has: str) -> None:
+        seconds: int | None = getattr(rules, field)
+        if seconds is None:
+            return
+        rule = f"{FIELDS[field]} of {whose.get(field, f'project {workload.workspace}')}"
+        what = f"it {has} for {seconds} s, which is {rule}"
+        after = f"start it again, or have schedulingRules.{FIELDS[field]} raised"
+        if remedy is Remedy.PREEMPT:
+            after = "others wait for what it has, and it waits in line again"
+        found.append(Verdict(remedy, since_ms + seconds * 1000, reason, f"{what}; {after}"))
+
+    kind = {BUILD: "interactive", TRAIN: "training"}.get(category)
+    if kind is not None:
+        add(f"{kind}_time_limit_s", Remedy.STOP, began_at_ms, "TimeLimit", "has run")
+        if idle_since_ms is not None and workload.spec.gpu_count:
+            add(f"{kind}_max_idle_s", Remedy.STOP, idle_since_ms, "IdleLimit", "has left its GPUs idle")
+            if category == BUILD and workload.spec.is_preemptible:
+                add(
+                    "interactive_preempt_idle_s", Remedy.PREEMPT, idle_since_ms, "IdleLimit",
+                    "has left its GPUs idle",
+                )  # fmt: skip
     return sorted(found, key=lambda v: v.due_ms)

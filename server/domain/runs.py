@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from .evictions import evicted_why
 from .workload import Attempt, AttemptState, Phase, Run, Workload, WorkloadSpec
 
 RETRY_FIRST_S, RETRY_LONGEST_S = 2, 300
@@ -72,6 +73,8 @@ def width(spec: WorkloadSpec) -> int:
 
 def first_members(spec: WorkloadSpec) -> int:
     """Of a run, those that start together or not at all."""
+    if spec.starts_singly:
+        return 1
     return max(1, min(spec.min_members or width(spec), width(spec)))
 
 
@@ -86,7 +89,9 @@ def minimum(spec: WorkloadSpec) -> int:
 
 
 def is_elastic(spec: WorkloadSpec) -> bool:
-    return spec.serving is None and minimum(spec) == first_members(spec) < width(spec)
+    if spec.serving is not None or spec.starts_singly:
+        return False
+    return minimum(spec) == first_members(spec) < width(spec)
 
 
 def replica_runs(workload: Workload, attempts: Sequence[Attempt]) -> Iterator[ReplicaRun]:
@@ -164,7 +169,7 @@ def needed(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Need
     if outcome(workload, attempts) is not Outcome.OPEN:
         return Need((), False)
     spec = workload.spec
-    if not any(r.attempts for r in replicas):
+    if not any(r.attempts for r in replicas) and not spec.starts_singly:
         first = first_members(spec)
         return Need(tuple(range(first)), first > 1)
     if not any(_stays(r) for r in replicas) and _has_lost_its_gang(workload, replicas):
@@ -188,13 +193,13 @@ def _present(replicas: Sequence[ReplicaRun]) -> list[ReplicaRun]:
 
 
 def _has_leader(spec: WorkloadSpec, replicas: Sequence[ReplicaRun]) -> bool:
-    """Where the first has a part of its own: that it is among these."""
-    return spec.first is None or any(r.index == 0 for r in replicas)
+    """Where it has one, that it is among these."""
+    return not spec.is_led or any(r.index == 0 for r in replicas)
 
 
 def _is_gang(spec: WorkloadSpec) -> bool:
     """Some of its members cannot go on without others."""
-    return spec.serving is None and (minimum(spec) > 1 or (spec.first is not None and width(spec) > 1))
+    return spec.serving is None and (minimum(spec) > 1 or (spec.is_led and width(spec) > 1))
 
 
 def is_below_minimum(workload: Workload, attempts: Sequence[Attempt]) -> bool:
@@ -306,12 +311,19 @@ def _stays(replica: ReplicaRun) -> bool:
     return replica.is_live and replica.attempts[-1].evicting_at_ms is None
 
 
+def stopped_why(workload: Workload) -> str:
+    """Who stopped what is not wanted any more."""
+    if workload.stopped_by and not workload.is_deleting:
+        return f"stopped by a rule: {workload.stopped_by}"
+    return "stopped by request"
+
+
 def unwanted(workload: Workload, attempt: Attempt, has_failed: bool) -> str:
     """Why a live attempt must end, or ""."""
     if not workload.is_wanted:
-        return "stopped by request"
+        return stopped_why(workload)
     if attempt.evicting_at_ms is not None:
-        return f"evicted: {attempt.evicted_by}"
+        return f"evicted: {evicted_why(attempt)}"
     if has_failed:
         return "another worker has failed and has no retry left"
     return "" if attempt.number >= workload.first_attempt else "a new run has begun"

@@ -9,6 +9,11 @@ AGO = re.compile(r"(\d{1,9})([mhdw])")
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+def utc(at_ms: int) -> str:
+    """Unix milliseconds as people read them: `2026-11-21 19:05:00 UTC`."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def parse_time_ms(field: str, text: str, now_ms: int) -> int:
     """
     `90m`, `12h`, `7d`, `2w` before now; or a date or a time of ISO 8601, in UTC where it names no zone.

@@ -71,6 +71,8 @@ class WorkloadSpec:
         can_preempt: may evict what is preemptible and of lower priority in its project.
         category: what it is for: "Build", "Train" or "Deploy"; "" follows from its kind.
         min_members: of `parallelism`, those that start together or not at all; None: all of them.
+        is_led: the others can do nothing without replica 0.
+        starts_singly: replicas start as there is room, none of them waits for another.
         ends_when_evicted: it is over then, and has failed; else it waits in its old place in line.
         node_groups: node pools, in the order in which they are tried; empty means any.
         nodes: where it may run; empty means anywhere.
@@ -113,6 +115,8 @@ class WorkloadSpec:
     can_preempt: bool = False
     category: str = ""
     min_members: int | None = None
+    is_led: bool = False
+    starts_singly: bool = False
     ends_when_evicted: bool = False
     node_groups: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
@@ -195,6 +199,7 @@ class Workload:
         decided_replicas: by the autoscaler, 0 for want of traffic; None: as many as its user wants.
         is_warm: at zero its containers are paused, not ended.
         is_waking: a request has ended its time at zero, and no replica is ready yet.
+        stopped_by: the rule that stopped it, in words; "" where a person did.
         archived_at_ms: set once everything it had on the machine is gone.
     """
 
@@ -220,6 +225,7 @@ class Workload:
     decided_replicas: int | None = None
     is_warm: bool = False
     is_waking: bool = False
+    stopped_by: str = ""
 
     @property
     def route_key(self) -> str:
@@ -255,6 +261,7 @@ class Attempt:
         gpu_portion: of each of its devices.
         evicting_at_ms: since when it is to make room.
         evicted_by: how, and for which workload: `reclaimed for <id>`, `stale gang`.
+        evicted_why: the same for people who may not know of that workload: `reclaimed for project b`.
     """
 
     replica_id: str
@@ -288,6 +295,7 @@ class Attempt:
     gpu_portion: float = 1.0
     evicting_at_ms: int | None = None
     evicted_by: str = ""
+    evicted_why: str = ""
 
     @property
     def key(self) -> tuple[str, int]:

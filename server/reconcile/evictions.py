@@ -6,7 +6,15 @@ from dataclasses import replace
 from sqlmodel import Session
 
 from ...scheduler.model import AskClass, Eviction, Plan, Snapshot
-from ..domain.evictions import DOUBLE_CLAIM, DoubleClaim, evicted_for, evicting
+from ..domain.evictions import (
+    DOUBLE_CLAIM,
+    DoubleClaim,
+    all_named_for,
+    evicted_for,
+    evicting,
+    is_moved,
+    named_for,
+)
 from ..domain.lifecycle import needed
 from ..domain.workload import Attempt, Workload
 from ..snapshot.asks import workload_of
@@ -39,7 +47,7 @@ def commit(session: Session, group: Sequence[Eviction], now_ms: int) -> bool:
         Whether they have been told to end. Not so where the ask, or one of them, is gone or has
         changed meanwhile; the next pass plans anew.
     """
-    asker = _asker(session, group[0].by, now_ms)
+    asker = waiting_asker(session, group[0].by, now_ms)
     if group[0].by and asker is None:
         return False
     victims: list[Victim] = []
@@ -50,18 +58,24 @@ def commit(session: Session, group: Sequence[Eviction], now_ms: int) -> bool:
             return False
         victims.append((workload, attempt, eviction))
     for workload, attempt, eviction in victims:
-        by = asker.id if asker else ""
-        save_attempt(session, evicting(workload, attempt, eviction.how.value, by, now_ms))
-        message = f"{attempt.replica_id} is {eviction.message}"
+        save_attempt(session, evicting(workload, attempt, eviction.how.value, asker, now_ms))
+        message = f"{attempt.replica_id} is {_sentence(eviction, workload, asker)}"
         add_event(session, workload.id, now_ms, "Evicted", message, type_="Warning")
     if asker is not None:
-        names = ", ".join(sorted({workload.id for workload, _, _ in victims}))
+        names = all_named_for(asker.workspace, [workload for workload, _, _ in victims])
         message = f"{names} {'ends' if ',' not in names else 'end'} to make room for it: {group[0].how.value}"
         add_event(session, asker.id, now_ms, "MakingRoom", message)
     return True
 
 
-def _asker(session: Session, ask_id: str, now_ms: int) -> Workload | None:
+def _sentence(eviction: Eviction, victim: Workload, asker: Workload | None) -> str:
+    """The scheduler calls an ask by its id, which is no word for people."""
+    if asker is None:
+        return eviction.message
+    return eviction.message.replace(eviction.by, named_for(victim.workspace, asker))
+
+
+def waiting_asker(session: Session, ask_id: str, now_ms: int) -> Workload | None:
     """The workload of the ask, where it still waits for that replica."""
     workload = load_workload(session, workload_of(ask_id)) if ask_id else None
     if workload is None:
@@ -79,16 +93,27 @@ def quarantine(session: Session, claims: Sequence[DoubleClaim], now_ms: int) -> 
         workload = load_workload(session, claim.late.workload_id)
         if late is None or workload is None or not late.is_live or late.evicting_at_ms is not None:
             continue
-        holders = ", ".join(other.replica_id for other in claim.others)
-        message = (
-            f"GPU {claim.gpu_uuid} of {claim.node} is claimed by {holders} and by {late.replica_id}, "
-            f"which was placed later and is ended; nobody else gets it meanwhile"
-        )
-        save_attempt(session, evicting(workload, late, DOUBLE_CLAIM, "", now_ms))
+        save_attempt(session, evicting(workload, late, DOUBLE_CLAIM, None, now_ms))
         for other in claim.others:
             keep_leases(session, other)
-        for workload_id in dict.fromkeys([workload.id, *(o.workload_id for o in claim.others)]):
-            add_event(session, workload_id, now_ms, "DoubleClaim", message, type_="Warning")
+        owners = {o.workload_id: load_workload(session, o.workload_id) for o in (late, *claim.others)}
+        for reader in filter(None, owners.values()):
+            holders = ", ".join(_replica_for(reader, owners, other) for other in claim.others)
+            message = (
+                f"GPU {claim.gpu_uuid} of {claim.node} is claimed by {holders} and by "
+                f"{_replica_for(reader, owners, late)}, which was placed later and is ended; "
+                f"nobody else gets it meanwhile"
+            )
+            add_event(session, reader.id, now_ms, "DoubleClaim", message, type_="Warning")
+
+
+def _replica_for(reader: Workload, owners: Mapping[str, Workload | None], attempt: Attempt) -> str:
+    """As the workspace of `reader` may hear of it."""
+    owner = owners[attempt.workload_id]
+    if owner is None or owner.id == reader.id:
+        return attempt.replica_id
+    name = named_for(reader.workspace, owner)
+    return attempt.replica_id if name == owner.id else name
 
 
 def is_told(claims: Iterable[DoubleClaim]) -> bool:
@@ -114,7 +139,8 @@ def held_back(works: Mapping[str, Work], odd: Mapping[str, Work]) -> dict[str, s
 
 def with_claimants(snapshot: Snapshot, works: Mapping[str, Work], odd: Mapping[str, Work]) -> Snapshot:
     """
-    Whoever others leave for, or have left for: it has their places before anybody else.
+    Whoever others leave for, or have left for: it has their places before anybody else. While one leaves for
+    another place nothing else is moved there.
 
     Args:
         odd: as above.
@@ -124,16 +150,20 @@ def with_claimants(snapshot: Snapshot, works: Mapping[str, Work], odd: Mapping[s
     if not left:
         return snapshot
     asks = {ask.id for i in left if i in works for ask, _ in works[i].asks}
-    return replace(snapshot, claimants=frozenset(asks))
+    return replace(snapshot, claimants=frozenset(asks), may_move=not any(map(_is_moving, odd.values())))
+
+
+def _is_moving(work: Work) -> bool:
+    return any(a.evicting_at_ms is not None and is_moved(a) for a in work.live)
 
 
 def without(snapshot: Snapshot, asks: Iterable[str]) -> Snapshot:
-    """As if these did not wait."""
+    """As if these did not wait. Nothing is moved meanwhile: it could take their places."""
     gone = set(asks)
     left: dict[AskClass, tuple[str, ...]] = {
         wanted: tuple(i for i in ids if i not in gone) for wanted, ids in snapshot.pending.items()
     }
-    return replace(snapshot, pending={wanted: ids for wanted, ids in left.items() if ids})
+    return replace(snapshot, pending={wanted: ids for wanted, ids in left.items() if ids}, may_move=False)
 
 
 def serves_askers(plan: Plan, held: Mapping[str, str]) -> bool:

@@ -15,6 +15,7 @@ from ...runtime.errors import DriverError
 from ...runtime.faults import Faults
 from ...runtime.health import FAULTS, LOST, UNSEEN, Health, Reading, application_xids, fold
 from ...runtime.health_reader import HealthReader, MachineHealth, NvmlHealth, ToldHealth
+from ...runtime.inventory import is_declared
 from ...runtime.model import ContainerState, Handle, Observed
 from ..domain.inventory import HostNode, NodeGpu
 from ..domain.workload import Attempt, AttemptState
@@ -93,6 +94,33 @@ def notices(
     return found
 
 
+def of_missing(nodes: Iterable[HostNode], live: Iterable[Attempt]) -> list[Notice]:
+    """
+    What has devices that its node has no more, as after a restart with fewer of them or of the nodes: it
+    ends as if they were lost. Where there is no real device at all any more, what had one is only told: it
+    may be that they could not be listed when the server started.
+    """
+    devices = {node.id: node.gpus for node in nodes}
+    anywhere = [gpu for gpus in devices.values() for gpu in gpus]
+    found: list[Notice] = []
+    for attempt in live:
+        if not attempt.gpu_uuids or attempt.reason in FAULTS:
+            continue
+        # A node of another name is another one, but its devices may be the same.
+        there = devices.get(attempt.node, anywhere)
+        known = {gpu.uuid for gpu in there}
+        gone = [uuid for uuid in attempt.gpu_uuids if uuid not in known]
+        if not gone:
+            continue
+        why = f"{attempt.node} has no GPU {', '.join(gone)} any more"
+        if all(gpu.is_simulated for gpu in there) and not all(map(is_declared, gone)):
+            message = f"{why}, nor any other real one: is NVML well? {attempt.replica_id} goes on"
+            found.append(Notice(attempt, LOST, message))
+        else:
+            found.append(_ending(attempt, LOST, why))
+    return found
+
+
 def _ending(attempt: Attempt, reason: str, why: str) -> Notice:
     return Notice(attempt, reason, f"{why}; {attempt.replica_id} ends", ends_because=why)
 
@@ -119,7 +147,7 @@ class GpuHealth:
         poke: wakes the reconcile loop.
         observed: containers as the loop last saw them.
         keeps_gpus: asks a container about its devices; None: this runtime takes none away.
-        simulated: GPUs that no container has a device of.
+        simulated: GPUs that no container has a device of. nodes: as they are while this server runs.
 
     `looks` counts those that were taken.
     """
@@ -134,9 +162,12 @@ class GpuHealth:
         observed: Callable[[], Sequence[Observed]] = lambda: (),
         keeps_gpus: KeepsGpus | None = None,
         simulated: frozenset[str] = frozenset(),
+        nodes: Sequence[HostNode] = (),
     ) -> None:
         self._store, self._clock, self._reader, self._poke = store, clock, reader, poke
         self._observed, self._keeps_gpus, self._simulated = observed, keeps_gpus, simulated
+        self._nodes = nodes
+        self._missing: dict[tuple[str, int], str] = {}
         self._health: dict[str, Health] = {}
         self._looking: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
@@ -152,15 +183,22 @@ class GpuHealth:
         """What /homeport/health says of it; empty while all is well."""
         silent = self._reader is not None and self._reader.is_silent
         hung = ["NVML does not answer: the health of GPUs is not known"] if silent else []
-        return [*hung, *(f"GPU {uuid} is unhealthy: {why}" for uuid, why in sorted(self.unhealthy().items()))]
+        ill = (f"GPU {uuid} is unhealthy: {why}" for uuid, why in sorted(self.unhealthy().items()))
+        return [*hung, *ill, *self._still_missing()]
+
+    def _still_missing(self) -> list[str]:
+        if not self._missing:
+            return []
+        live = {a.key for a in self._store.reads.live_attempts()}
+        self._missing = {key: why for key, why in self._missing.items() if key in live}
+        return list(self._missing.values())
 
     def look_now(self) -> None:
         """For whoever has asked for a fault."""
         self._woken.set()
 
     def start(self) -> None:
-        if self._reader is not None:
-            self._looking = asyncio.create_task(self._run(), name="gpu health")
+        self._looking = asyncio.create_task(self._run(), name="gpu health")
 
     async def close(self) -> None:
         if self._looking is not None:
@@ -170,9 +208,13 @@ class GpuHealth:
             self._reader.close()
 
     async def _run(self) -> None:
-        while True:
+        is_compared = False
+        while not is_compared or self._reader is not None:
             self._woken.clear()
             try:
+                if not is_compared:
+                    await self._compare()
+                    is_compared = True
                 await self.look()
             except StoreUnavailable as error:
                 log.warning("GPU health: %s", error)
@@ -185,6 +227,12 @@ class GpuHealth:
             finally:
                 timer.cancel()
                 woken.cancel()
+
+    async def _compare(self) -> None:
+        """Once: which devices there are changes only with a restart."""
+        found = of_missing(self._nodes, self._store.reads.live_attempts())
+        self._missing = {notice.attempt.key: notice.message for notice in found}
+        await self._tell(found)
 
     async def look(self) -> None:
         """One look at all GPUs, and now and then into containers."""
@@ -314,7 +362,7 @@ def choose_health(
     keeps_gpus = asked.keeps_gpus if real and isinstance(asked, LooksForGpus) else None
     simulated = frozenset(g.uuid for g in gpus if g.is_simulated)
     health = GpuHealth(
-        store, clock, reader, poke, observed=observed, keeps_gpus=keeps_gpus, simulated=simulated
+        store, clock, reader, poke, observed=observed, keeps_gpus=keeps_gpus, simulated=simulated, nodes=nodes
     )
     if faults is not None:
         faults.subscribe(health.look_now)

@@ -10,6 +10,7 @@ from sqlmodel import Session
 from ...scheduler.model import Placement, Plan, Snapshot, Unplaced
 from ...scheduler.plan import plan
 from ..crashpoints import CrashPoint
+from ..domain.evictions import named_for
 from ..domain.lifecycle import needed
 from ..domain.reservations import Reservation, reserved_nodes
 from ..domain.rollouts import as_started, goal, replica_id
@@ -29,6 +30,7 @@ from .evictions import (
     with_claimants,
     without,
 )
+from .guarded import with_guarantees
 from .launches import Machine
 from .replicas import Launch
 from .rooms import end_first, surge_refusal
@@ -86,10 +88,15 @@ class Placing:
             await m.store.write(lambda s: quarantine(s, claims, now))
             self._poke()
         if snapshot is not self.last.snapshot or self.last.plan.placed or self.last.plan.evicted:
-            answer = self._plan(with_claimants(snapshot, works, self._keeper.odd))
+            claimed = with_claimants(snapshot, works, self._keeper.odd)
+            answer = self._plan(claimed)
+            if any(pool.min_runtime_s for pool in self._keeper.facts.org.pools):
+                answer = with_guarantees(claimed, answer, works)
             await self._follow(answer, works, now)
             self.last = Waiting(snapshot, answer, works)
-        has_ruled, rules_s = await self._rules.step(works.values(), self._keeper.facts.org, now)
+        has_ruled, rules_s = await self._rules.step(
+            works.values(), self._keeper.facts.org, now, self.last.snapshot, self.last.plan
+        )
         if has_ruled:
             self._poke()
         times = [t for r in reservations for t in (r.starts_at_ms, r.ends_at_ms) if t > now]
@@ -115,11 +122,19 @@ class Placing:
         if not serves_askers(first, held):
             return plan(snapshot)
         queues = {works[workload_of(ask)].workload.workspace for ask in held}
-        waits = {ask: Unplaced((f"it made room for {by}, which comes first",)) for ask, by in held.items()}
+        waits = {
+            ask: Unplaced((f"it made room for {self._named(ask, by)}, which comes first",))
+            for ask, by in held.items()
+        }
         return Plan(
             first.placed, {**first.unplaced, **waits}, tuple(sparing(first.evicted, queues, works)),
             first.shares, first.order, first.promised,
         )  # fmt: skip
+
+    def _named(self, ask_id: str, other: str) -> str:
+        """As all who may read of the ask may hear of the workload with the id `other`."""
+        works = self._keeper.works
+        return named_for(works[workload_of(ask_id)].workload.workspace, works[other].workload)
 
     async def _follow(self, answer: Plan, works: Mapping[str, Work], now: int) -> None:
         lucky = dict.fromkeys(workload_of(i) for i in answer.placed)

@@ -170,7 +170,8 @@ def _live(
     workload: Workload, attempt: Attempt, seen: Observed | None, unwanted: str, now_ms: int
 ) -> list[Action]:
     if seen is not None and seen.state is ContainerState.EXITED:
-        return [_ended(attempt, seen, unwanted, now_ms)]
+        limit_mib = workload.spec.memory_limit_mib or attempt.memory_mib
+        return [_ended(attempt, seen, unwanted, now_ms, limit_mib)]
     if seen is not None and seen.state is ContainerState.LOST:
         return [_lost(attempt, unwanted, now_ms)]
     if unwanted:
@@ -251,7 +252,7 @@ def _told_to(attempt: Attempt) -> str:
     return "Stopped" if attempt.evicting_at_ms is None else EVICTED
 
 
-def _ended(attempt: Attempt, seen: Observed, unwanted: str, now_ms: int) -> Record:
+def _ended(attempt: Attempt, seen: Observed, unwanted: str, now_ms: int, limit_mib: int) -> Record:
     code = seen.exit_code
     evicting, finished = attempt.evicting_at_ms, seen.finished_at_ms
     if evicting is not None and finished is not None and finished < evicting:
@@ -261,7 +262,7 @@ def _ended(attempt: Attempt, seen: Observed, unwanted: str, now_ms: int) -> Reco
         reason = "Unhealthy" if unwanted == UNHEALTHY else _told_to(attempt)
         message = f"ended with exit code {code}: {unwanted}"
     elif seen.oom_killed:
-        reason, message = "OOMKilled", f"went over its memory limit of {attempt.memory_mib} MiB"
+        reason, message = "OOMKilled", f"went over its memory limit of {limit_mib} MiB"
     elif code == 0:
         reason, message = "Completed", "ended with exit code 0"
     elif code is not None and code > 128:

@@ -27,6 +27,7 @@ def as_told_since(current: Attempt, attempt: Attempt) -> Attempt:
         attempt, readiness=current.readiness, liveness=current.liveness, is_approved=current.is_approved,
         ready_at_ms=current.ready_at_ms or attempt.ready_at_ms,
         evicting_at_ms=current.evicting_at_ms, evicted_by=current.evicted_by,
+        evicted_why=current.evicted_why,
         draining_at_ms=attempt.draining_at_ms or current.draining_at_ms,
         draining_why=attempt.draining_why or current.draining_why,
     )  # fmt: skip

@@ -67,16 +67,20 @@ class Row:
         return [gpu for replica in self.replicas if replica.usage for gpu in replica.usage.gpus]
 
 
-def list_rows(services: Services, figures: Figures, who: Caller) -> list[Row]:
+def list_rows(services: Services, figures: Figures, who: Caller, *, is_everywhere: bool = False) -> list[Row]:
     """
     What the caller may see and is not over: what serves first, in the order of names; then the
     rest, newest first.
+
+    Args:
+        is_everywhere: of all workspaces, where the caller runs the server.
     """
+    has_all = is_everywhere and who.runs_server
     reads = services.store.reads
     found = [
         f
         for f in reads.active(services.clock.now_ms())
-        if f.phase not in TERMINAL and f.workload.workspace == who.workspace and who.may_see(f)
+        if f.phase not in TERMINAL and (has_all or f.workload.workspace == who.workspace) and who.may_see(f)
     ]
     attempts = reads.attempts([f.id for f in found]) if found else {}
     usage = figures.usage()

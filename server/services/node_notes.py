@@ -6,7 +6,7 @@ from sqlmodel import Session
 
 from ..domain.inventory import HostNode
 from ..domain.pools import NodeNote
-from ..errors import NotFound
+from ..errors import Conflict, NotFound
 from ..store import org as rows
 from . import org
 from . import org_checks as checks
@@ -26,18 +26,29 @@ async def note_node(
     Args:
         labels: None for a value takes the label away.
         taints: value by key and effect; None for a value takes the taint away.
+
+    Raises:
+        Invalid: a label or a taint cannot be so. Conflict: a taint is not there, or is the node's own.
     """
     known = [n.id for n in services.nodes]
     if node not in known:
         raise NotFound("node", node, among=checks.few(known))
     for key, value in (labels or {}).items():
         checks.check_label(key, value or "", "labels")
+    own = {(key, effect) for n in services.nodes if n.id == node for key, _, effect in n.taints}
     for (key, effect), value in (taints or {}).items():
         checks.check_label(key, value or "", "taints")
         checks.check_effect(effect)
 
     def save(session: Session) -> None:
         note = rows.load_note(session, node)
+        given = {(key, effect) for key, _, effect in note.taints}
+        for (key, effect), value in (taints or {}).items():
+            if value is None and (key, effect) not in given:
+                taint = f"{key}:{effect}"
+                if (key, effect) in own:
+                    raise Conflict(f"node {node} was declared with the taint {taint}; change its declaration")
+                raise Conflict(f"node {node} has no taint {taint} to take away")
         all_labels: dict[str, str | None] = {**dict(note.labels), **(labels or {})}
         all_taints: dict[tuple[str, str], str | None] = {
             **{(key, effect): value for key, value, effect in note.taints}, **(taints or {}),

@@ -182,6 +182,8 @@ async def create_project(services: Services, draft: Project, *, by: str) -> Proj
         Invalid: a field of it. Conflict: there is one of that name.
     """
     checks.check_name(draft.name)
+    if draft.namespace:
+        checks.check_name(draft.namespace, "requestedNamespace")
 
     def insert(session: Session) -> Project:
         checks.check_free(session, Project, draft.name)

@@ -34,10 +34,10 @@ def check_effect(effect: str) -> None:
         raise Invalid("taints", f"{effect!r} is none of {', '.join(EFFECTS)}")
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, where: str = "name") -> None:
     if NAME.fullmatch(name) is None:
         raise Invalid(
-            "name",
+            where,
             f"{name!r} must be at most 63 of a-z, 0-9 and '-', begin and end with a letter or a digit",
         )
 
@@ -78,11 +78,14 @@ def check_quotas(quotas: Sequence[PoolQuota], known: Collection[str]) -> None:
                     raise Invalid(f"{where}.{resource}.{name}", f"{number} is not 0 to {MOST_AMOUNT:.0f}")
 
 
-def check_label(key: str, value: str, where: str) -> None:
+def check_label(key: str, value: str, where: str, where_value: str = "") -> None:
+    """`where`, `where_value`: the fields that key and value came in, if not in the same."""
     if LABEL_KEY.fullmatch(key) is None:
         raise Invalid(where, f"{key!r} is no label's name, such as team or example.org/team")
     if LABEL_VALUE.fullmatch(value) is None:
-        raise Invalid(where, f"{value!r} must be at most 63 of letters, digits, '-', '_' and '.'")
+        raise Invalid(
+            where_value or where, f"{value!r} must be at most 63 of letters, digits, '-', '_' and '.'"
+        )
 
 
 def check_node_pool(session: Session, pool: NodePool) -> None:
@@ -95,7 +98,7 @@ def check_node_pool(session: Session, pool: NodePool) -> None:
         if pool.label_key:
             raise Invalid("labelKey", f"{pool.name} has every node that no other pool has, and no label")
         return
-    check_label(pool.label_key, pool.label_value, "labelKey")
+    check_label(pool.label_key, pool.label_value, "labelKey", "labelValue")
     for name, pool_id in rows.names(session, NodePool).items():
         other = rows.load_node_pool(session, pool_id)
         label = (pool.label_key, pool.label_value)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 
-from ..domain.inventory import HostNode
+from ..domain.inventory import HostNode, gpus_held, profile_part
 from ..domain.lifecycle import needed, next_try_ms
 from ..domain.org import Org
 from ..domain.pools import default_pool
@@ -15,7 +15,7 @@ from .context import Services
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """GPUs in devices (half a device is 0.5), CPU in cores, memory in MiB."""
+    """GPUs in devices (half of one is 0.5, a MIG instance its slices of 7), CPU in cores, memory in MiB."""
 
     gpus: float = 0.0
     cpu: float = 0.0
@@ -141,8 +141,10 @@ def part_of(
     fallback = default_pool(units).name
     for attempt in attempts:
         if attempt.is_live:
-            pool = next((n.node_group for n in nodes if n.id == attempt.node), fallback)
-            has = Sum(len(attempt.gpu_uuids) * attempt.gpu_portion, attempt.cpu_cores, attempt.memory_mib)
+            node = next((n for n in nodes if n.id == attempt.node), None)
+            pool = node.node_group if node else fallback
+            gpus = gpus_held(attempt.gpu_uuids, attempt.gpu_portion, node.gpus if node else ())
+            has = Sum(gpus, attempt.cpu_cores, attempt.memory_mib)
             found.append((pool, Usage(has, Sum() if workload.spec.is_preemptible else has, has)))
     if waiting := len(needed(workload, attempts, now_ms).indexes):
         project = next((p for p in units.projects if p.name == workload.workspace), None)
@@ -159,7 +161,7 @@ def part_of(
 def _asked(workload: Workload, gpu_memory_mib: int) -> Sum:
     """`gpu_memory_mib`: of one device of its pool, of which memory that is asked for is a portion."""
     spec = workload.spec
-    portion = spec.gpu_portion
+    portion = spec.gpu_portion * profile_part(spec.mig_profile)
     if spec.gpu_memory_mib is not None and gpu_memory_mib:
         portion = spec.gpu_memory_mib / gpu_memory_mib
     return Sum(spec.gpu_count * portion, spec.cpu_cores, spec.memory_mib)

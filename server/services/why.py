@@ -4,12 +4,15 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ...scheduler.after import decided
 from ...scheduler.explain import Explanation, explain, wants
 from ...scheduler.model import AskClass, Running, Share, Snapshot, Unplaced
 from ...scheduler.state import State
 from ..domain.evictions import evicted_for
-from ..domain.workload import Workload
-from ..errors import NotFound
+from ..domain.reservations import ReservationPhase
+from ..domain.times import utc
+from ..domain.workload import Phase, Workload
+from ..errors import Conflict, NotFound
 from ..reconcile.placing import Waiting
 from ..snapshot.asks import workload_of
 from ..snapshot.work import Work
@@ -75,9 +78,9 @@ class Line:
 def get_line(last: Waiting, who: Caller, *, most: int = MOST_LISTED) -> Line:
     """The order of what waits, and what each project and department has of each node pool."""
     waiting = [ask_id for ask_id in last.plan.order if ask_id in last.plan.unplaced]
-    asked = _classes(last.snapshot)
+    asked, after = _classes(last.snapshot), decided(last.snapshot, last.plan) if waiting else None
     listed = [
-        _in_line(last, who, ask_id, at, asked, tries=at <= MOST_TRIED)
+        _in_line(last, who, ask_id, at, asked, after if at <= MOST_TRIED else None)
         for at, ask_id in enumerate(waiting[:most], start=1)
         if ask_id in asked and workload_of(ask_id) in last.works
     ]
@@ -91,22 +94,53 @@ def get_place(last: Waiting, who: Caller, workload_id: str) -> tuple[InLine, Exp
     mine = next((i for i in waiting if workload_of(i) == workload_id and i in asked), None)
     if mine is None or workload_id not in last.works:
         return None
-    line = _in_line(last, who, mine, waiting.index(mine) + 1, asked, tries=True)
+    after = decided(last.snapshot, last.plan)
+    line = _in_line(last, who, mine, waiting.index(mine) + 1, asked, after)
     return line, explain(asked[mine], last.snapshot)
+
+
+def remarks(services: Services, workload: Workload) -> tuple[str, ...]:
+    """When time alone will change something about what waits: its start, or its reservation's."""
+    now_ms, told = services.clock.now_ms(), list[str]()
+    if not workload.is_due and workload.spec.start_at_ms is not None:
+        told.append(f"it is to start at {utc(workload.spec.start_at_ms)}")
+    if workload.spec.reservation is None:
+        return tuple(told)
+    name = f"reservation {workload.spec.reservation}"
+    held = services.store.reads.reservations()
+    found = next((r for r in held if r.id == workload.spec.reservation), None)
+    if found is None:
+        told.append(f"there is no {name} any more: submit it anew, with another or with none")
+    elif found.phase(now_ms) is ReservationPhase.WAITING:
+        told.append(f"{name} begins at {utc(found.starts_at_ms)}")
+    elif found.phase(now_ms) is ReservationPhase.EXPIRED:
+        over = f"{name} has been over since {utc(found.ends_at_ms)}"
+        told.append(f"{over}: submit it anew, with another or with none")
+    return tuple(told)
 
 
 def find_anywhere(services: Services, who: Caller, name_or_id: str) -> Found:
     """
-    In the caller's workspace; for whoever runs the server then in every other, oldest first.
+    In the caller's workspace; for whoever runs the server in every other, too.
 
     Raises:
         NotFound: nobody whom the caller may see has that name.
+        Conflict: several workspaces have it, and none of them as an id.
     """
     others = [p.name for p in org.list_projects(services) if p.name != who.workspace]
+    named: list[Found] = []
     for workspace in (who.workspace, *(others if who.runs_server else ())):
         with contextlib.suppress(NotFound):
-            return find_workload(services, replace(who, workspace=workspace), name_or_id)
-    raise NotFound("workload", name_or_id)
+            named.append(find_workload(services, replace(who, workspace=workspace), name_or_id))
+    if by_id := [f for f in named if f.id == name_or_id]:
+        return by_id[0]
+    there = [f for f in named if f.phase is not Phase.ARCHIVED] or named
+    if not there:
+        raise NotFound("workload", name_or_id)
+    if len(there) > 1:
+        each = ", ".join(f"{f.id} of project {f.workload.workspace}" for f in there)
+        raise Conflict(f"{len(there)} workloads are named {name_or_id!r}: {each}; say which by its id")
+    return there[0]
 
 
 def _classes(snapshot: Snapshot) -> dict[str, AskClass]:
@@ -114,11 +148,25 @@ def _classes(snapshot: Snapshot) -> dict[str, AskClass]:
 
 
 def _in_line(
-    last: Waiting, who: Caller, ask_id: str, position: int, asked: Mapping[str, AskClass], *, tries: bool
+    last: Waiting,
+    who: Caller,
+    ask_id: str,
+    position: int,
+    asked: Mapping[str, AskClass],
+    after: State | None,
 ) -> InLine:
+    """
+    Args:
+        after: the state once the plan has been carried out; None: who would have to end is not asked.
+    """
     work, why, ask = last.works[workload_of(ask_id)], last.plan.unplaced[ask_id], asked[ask_id]
     names = _told_to_end(last, work.workload.id)
-    would = tuple(names) if names else _with_whose_end(ask, last.snapshot) if tries else None
+    if names or after is None:
+        would = tuple(names) or None
+    else:
+        is_promised = ask_id in last.plan.promised
+        state = decided(last.snapshot, last.plan, ask_id) if is_promised else after
+        would = _with_whose_end(ask, state, work.workload.id)
     return InLine(
         position, _id(who, work.workload), work.workload.workspace, ask.priority, ask.members, wants(ask),
         why.code.value, why.reasons, _endings(last, who, names),
@@ -137,17 +185,20 @@ def _makes_room(work: Work, asker: str) -> bool:
     return any(a.evicting_at_ms is not None and evicted_for(a) == asker for a in work.live)
 
 
-def _with_whose_end(ask: AskClass, snapshot: Snapshot) -> tuple[str, ...] | None:
+def _with_whose_end(ask: AskClass, state: State, asker: str) -> tuple[str, ...] | None:
     """
     Workloads with whose end it would fit, none of which could stay: what can be preempted, is of low
     priority and came last is asked first.
+
+    Args:
+        state: as it is once the plan has been carried out; it is left as it was.
+        asker: the workload whose ask it is; its own members run for it.
     """
-    state = State(snapshot)
     by_workload: dict[str, list[Running]] = {}
     for member in state.running:
         by_workload.setdefault(member.workload, []).append(member)
     order = sorted(
-        by_workload.values(),
+        (members for id_, members in by_workload.items() if id_ != asker),
         key=lambda m: (not m[0].ask.is_preemptible, m[0].ask.priority, -m[0].rank, m[0].workload),
     )
 

@@ -173,6 +173,7 @@ async def set_stopped(
     def change(workload: Workload, attempts: list[Attempt]) -> tuple[Workload, str]:
         if stopped:
             spec = replace(workload.spec, is_stopped=True)
+            # What a rule has stopped is not stopped again by a person: why it ended stays.
             return replace(workload, spec=spec, retry_at_ms=None), "StopRequested"
         if not at_once and any(a.is_live for a in attempts) and workload.spec.is_stopped:
             raise Conflict(f"job {workload_id} is still stopping; start it once it is stopped")
@@ -180,7 +181,7 @@ async def set_stopped(
             return workload, ""
         again = begun_anew(workload, attempts)
         spec = replace(workload.spec, is_stopped=False)
-        return replace(again, spec=spec, runs_failed=0), "StartRequested"
+        return replace(again, spec=spec, runs_failed=0, stopped_by=""), "StartRequested"
 
     return await update_workload(services, who, workload_id, change)
 

@@ -1,11 +1,13 @@
 """What a workload asks for, in the scheduler's words."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from ...scheduler.model import AskClass, Effect, LabelMatch, Operator, Toleration
+from ..domain.inventory import HostNode
 from ..domain.org import Project
 from ..domain.rules import BUILD, TRAIN, category_of
-from ..domain.workload import Workload, WorkloadSpec
+from ..domain.workload import Attempt, Workload, WorkloadSpec
 
 # Source: Run:ai's documentation of node types; its projects name them for trainings and workspaces.
 NODE_TYPE = "run.ai/type"
@@ -51,6 +53,22 @@ def ask_class(
         tolerations=frozenset(_toleration(*t) for t in spec.tolerations),
         segment_size=spec.segment_size,
     )  # fmt: skip
+
+
+def beside(asked: AskClass, index: int, live: Sequence[Attempt], nodes: Sequence[HostNode]) -> AskClass:
+    """
+    The same for one replica that comes alone: kept to the segment in which others of its segment are.
+
+    Args:
+        live: attempts of its workload. nodes: all; one without a segment is a segment of its own.
+    """
+    size = asked.segment_size
+    there = {a.node for a in live if a.index // size == index // size and a.evicting_at_ms is None}
+    segments = {n.segment for n in nodes if n.id in there} - {""}
+    near = frozenset(n.id for n in nodes if n.id in there or n.segment in segments)
+    if not near:
+        return asked
+    return replace(asked, nodes=near & asked.nodes if asked.nodes else near)
 
 
 def _affinity(workload: Workload, project: Project | None) -> Alternatives:

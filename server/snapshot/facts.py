@@ -6,7 +6,7 @@ from functools import cached_property
 from math import fsum
 
 from ...scheduler.model import Effect, Gpu, Node, Taint
-from ..domain.inventory import HostNode
+from ..domain.inventory import HostNode, device_part
 from ..domain.org import Org, Project
 from ..domain.workload import Attempt
 
@@ -36,11 +36,11 @@ class Facts:
         return {p.name: p for p in reversed(self.org.projects)}
 
     def capacity(self) -> dict[str, float]:
-        """GPUs by pool."""
-        found: dict[str, float] = {}
+        """GPUs by pool, as quotas count them."""
+        parts: dict[str, list[float]] = {}
         for node in self.nodes:
-            found[node.node_group] = found.get(node.node_group, 0.0) + len(node.gpus)
-        return found
+            parts.setdefault(node.node_group, []).extend(map(device_part, node.gpus))
+        return {pool: fsum(each) for pool, each in parts.items()}  # exact, as the quota of the whole machine
 
     def min_runtime_ms(self, node: str) -> int:
         """That preemptible work on that node has before it may be evicted."""

@@ -1,7 +1,7 @@
 """One workload's part of the snapshot: what of it waits and what of it lives."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ...scheduler.model import AskClass, Placement, Running
 from ..domain.evictions import evicted_for
@@ -10,7 +10,7 @@ from ..domain.rollouts import as_started
 from ..domain.runs import EVICTED, Need, minimum, stale_at_ms
 from ..domain.workload import Attempt, Workload
 from ..store.found import Found
-from .asks import Ask, ask_class
+from .asks import Ask, ask_class, beside
 from .facts import Facts
 
 # Ids of one workload have ranks next to each other.
@@ -30,6 +30,7 @@ class Work:
         barred: why nothing of it can be placed now, whatever is free; "" mostly.
         made_room_for: ids of workloads for which replicas of it that wait were evicted.
         starving: ids of asks that have waited for long.
+        protected: until when each attempt that may not be evicted yet is, by its key.
         next_ms: when time alone changes something about this; None: never.
     """
 
@@ -43,6 +44,7 @@ class Work:
     made_room_for: frozenset[str]
     next_ms: int | None
     starving: frozenset[str] = frozenset()
+    protected: Mapping[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
 
     def rank(self, index: int) -> int:
         return self.seq * RANKS_EACH + index
@@ -94,6 +96,9 @@ def work_of(
     asks = [Ask(started, indexes, need.is_extra) for indexes in groups if indexes]
     classes = {n: ask_class(started, n, is_extra=need.is_extra, project=project) for n in map(len, groups)}
     live = [a for a in attempts if a.is_live]
+    asked = [(ask, classes[len(ask.indexes)]) for ask in asks]
+    if started.spec.segment_size and live and not need.is_gang:
+        asked = [(ask, beside(wanted, ask.indexes[0], live, facts.nodes)) for ask, wanted in asked]
     protected = {a.key: at for a in live if (at := _protected_until_ms(workload, a, facts)) > now_ms}
     settling = _settling(attempts, now_ms)
     leaving = unwanted(workload, attempts) if live else {}
@@ -124,9 +129,10 @@ def work_of(
     if asks and starves_at > now_ms:
         times.append(starves_at)
     return Work(
-        workload, seq, found.revision, attempts, [(ask, classes[len(ask.indexes)]) for ask in asks], running,
+        workload, seq, found.revision, attempts, asked, running,
         barred, _made_room_for(attempts) if asks else frozenset(), min(times, default=None),
         frozenset(ask.id for ask in asks) if starves_at <= now_ms and not need.is_extra else frozenset(),
+        protected,
     )  # fmt: skip
 
 
@@ -171,8 +177,12 @@ def _settling(attempts: Sequence[Attempt], now_ms: int) -> dict[tuple[str, int],
 
 
 def _protected_until_ms(workload: Workload, attempt: Attempt, facts: Facts) -> int:
-    """0 where nothing protects it. Source: rule 16 of the contract's section 10."""
-    if not workload.spec.is_preemptible:
+    """
+    0 where nothing protects it, or nobody may evict it. Source: rule 16 of the contract's section 10; what
+    bursts to other reservations may be evicted, too.
+    """
+    spec = workload.spec
+    if not spec.is_preemptible and not (spec.may_burst and spec.reservation):
         return 0
     guaranteed = facts.min_runtime_ms(attempt.node)
     return (attempt.started_at_ms or attempt.placed_at_ms) + guaranteed if guaranteed else 0

@@ -41,6 +41,7 @@ class NodesBody(Strict):
         pool: its node pool, and Lepton's node group.
         segment: nodes of one are near each other; with `segment_size` so many at a time share one.
         driver, cuda: the versions that it says it has.
+        overcommit: CPU and memory may be promised this many times over; 1 unless HOMEPORT_OVERCOMMIT is set.
     """
 
     name: str = Field(pattern=NAME)
@@ -55,6 +56,7 @@ class NodesBody(Strict):
     segment_size: int | None = Field(default=None, ge=1)
     driver: str = "570.172.08"
     cuda: str = "12.8"
+    overcommit: float | None = Field(default=None, ge=1)
 
     @field_validator("gpus")
     @classmethod
@@ -83,7 +85,7 @@ class NodesBody(Strict):
             gpus=tuple(
                 NodeGpu(d.uuid, d.product, d.memory_mib, True, d.mig_profile, d.parent_uuid) for d in devices
             ),
-            overcommit=overcommit, driver_version=self.driver if devices else "",
+            overcommit=self.overcommit or overcommit, driver_version=self.driver if devices else "",
             cuda_version=self.cuda if devices else "", labels=tuple(self.labels.items()),
             taints=tuple((t.key, t.value, t.effect) for t in self.taints), segment=segment,
             is_simulated=True,

@@ -34,7 +34,7 @@ def load_world(path: Path | None, *, overcommit: float) -> World:
     """
     Args:
         path: of the seed file; None: there is none.
-        overcommit: of the nodes, by which CPU and memory may be promised beyond what there is.
+        overcommit: of nodes that name none, by which CPU and memory may be promised beyond what there is.
 
     Raises:
         Invalid: names the line and the field.

@@ -23,6 +23,8 @@ def job(**spec: Any) -> dict[str, Any]:
         ("GET", "/api/v2/workspaces/other/jobs", None, 404, "not_found", "other"),
         ("GET", "/api/v2/workspaces/local/nothing", None, 404, "not_found", ""),
         ("GET", "/nothing", None, 404, "not_found", "coverage"),
+        ("GET", "/homeport/nothing", None, 404, "not_found", "/homeport/nothing"),
+        ("PUT", "/homeport/clock", None, 405, "method_not_allowed", "does not take PUT"),
         ("PATCH", JOBS, None, 405, "method_not_allowed", ""),
         ("POST", JOBS, {"metadata": {"id": "x"}, "spec": []}, 422, "invalid", "spec"),
         ("POST", JOBS, job(completions="many"), 422, "invalid", "spec.completions"),

@@ -9,6 +9,7 @@ from sqlmodel import Session
 from homeport.runtime.drivers.simulated import Rule
 from homeport.server.domain.org import Rules
 from homeport.server.domain.serving import Serving
+from homeport.server.domain.times import utc
 from homeport.server.domain.workload import Attempt
 from homeport.server.services import org
 from homeport.server.services.access import ADMIN, Caller
@@ -42,7 +43,11 @@ def test_project_gets_its_quota_back_from_one_that_is_beyond_its_own(play: Any) 
         assert [home.phase(j) for j in (large, small, own)] == ["running", "queued", "running"]
         (told,) = home.events(small, "Evicted")
         assert "reclaimed for project b" in told
-        assert small in home.events(asker, "MakingRoom")[0]
+        told = home.events(asker, "MakingRoom")[0]  # to all who may read of the asker
+        assert "work of project a ends to make room for it" in told
+        assert small not in told
+        assert not any(asker in e.message for e in home.store.events_of(small))
+        assert asker not in home.attempts(small)[0].message
         await set_stopped(home.services, Caller("b", ADMIN, ""), asker, stopped=True)
         await home.becomes(small, "running")
         assert [a.number for a in home.attempts(small)] == [1, 2]
@@ -60,7 +65,7 @@ def test_higher_priority_takes_the_place_of_lower_within_a_project(play: Any) ->
         urgent = await home.submit("a", "urgent", 4, priority=125, can_preempt=True)
         await home.becomes(urgent, "running")
         await home.evicted(low)
-        assert "preempted" in home.events(low, "Evicted")[0]
+        assert f"preempted by {urgent}, whose priority" in home.events(low, "Evicted")[0]
         assert home.attempts(low)[0].evicted_by == f"preempted for {urgent}"
         assert home.attempts(low)[0].reason == "Evicted"
         await home.becomes(low, "queued")
@@ -217,8 +222,13 @@ def test_nothing_is_evicted_before_its_guaranteed_time_has_passed(play: Any) -> 
         await home.project("b", 8)
         job = await home.train("a", "long", 8)
         await home.becomes(job, "running")
+        ends_at = home.live(job)[0].started_at_ms + 300_000
         asker = await home.train("b", "asker", 8)
-        await home.waits(asker, "Unschedulable")
+        told = await home.waits(asker, "Unschedulable")
+        assert told.endswith(f"what would make room for it has its guaranteed runtime until {utc(ends_at)}")
+        assert home.events(asker, "Unschedulable") == [told]
+        large = await home.train("b", "large", 9)
+        assert "guaranteed" not in await home.waits(large, "Unschedulable")
         api.at.clock.advance(299)
         assert [home.phase(j) for j in (job, asker)] == ["running", "queued"]
         api.at.clock.advance(1)
@@ -261,7 +271,16 @@ def test_training_is_stopped_after_the_time_that_its_project_allows(play: Any) -
         api.at.clock.advance(1)
         await home.becomes(training, "stopped")
         assert home.phase(workspace) == "running"
-        assert "3600 s" in home.events(training, "TimeLimit")[0]
+        (told,) = home.events(training, "TimeLimit")
+        assert "for 3600 s, which is trainingJobTimeLimitSeconds of project a" in told
+        assert home.attempts(training)[0].message.endswith(f"stopped by a rule: {told}")
+        body = (await api.client.get(f"/homeport/why/{training}")).json()
+        assert told in body["reasons"][-1]
+        await set_stopped(home.services, Caller("a", ADMIN, ""), training, stopped=False)
+        await home.becomes(training, "running")
+        await set_stopped(home.services, Caller("a", ADMIN, ""), training, stopped=True)
+        await home.becomes(training, "stopped")
+        assert home.attempts(training)[1].message.endswith("stopped by request")
 
     play(scenario, FOREVER, **EIGHT)
 
@@ -309,7 +328,32 @@ def test_idle_workspace_that_can_be_preempted_makes_room_and_waits_in_line_again
         await home.becomes(waits, "running")
         await home.evicted(idle)
         await home.becomes(idle, "queued")
-        assert home.attempts(idle)[0].evicted_by == "idle"
+        assert home.attempts(idle)[0].evicted_by == f"idle for {waits}"
+        assert "interactiveJobPreemptIdleDurationSeconds of project a" in home.events(idle, "IdleLimit")[0]
+        assert home.events(waits, "MakingRoom") == [f"{idle} ends to make room for it: idle"]
+
+    play(scenario, Rule(run_for_s=None, gpu_percent=0), **EIGHT)
+
+
+def test_idle_workspace_stays_while_nobody_waits_for_what_it_has(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        home = Shared(api)
+        await home.project("a", 8, rules=Rules(interactive_preempt_idle_s=60))
+        idle = await home.train("a", "idle", 4, category="Build", priority=100)
+        kept = await home.train("a", "kept", 4, category="Build", priority=100)
+        larger = await home.submit("a", "larger", 9)  # its end would not help this one
+        for job in (idle, kept):
+            await home.becomes(job, "running")
+        for _ in range(60):
+            passes = home.loop.passes
+            api.at.clock.advance(5)
+            home.services.poke()
+            await api.at.until("a pass", lambda passes=passes: home.loop.passes > passes)
+        assert [home.phase(j) for j in (idle, kept, larger)] == ["running", "running", "queued"]
+        assert not home.events(idle, "IdleLimit")
+        waits = await home.submit("a", "waits", 4)  # is younger, and of lower priority than those
+        await home.becomes(waits, "running")
+        assert sorted(home.phase(j) for j in (idle, kept)) == ["queued", "running"]
 
     play(scenario, Rule(run_for_s=None, gpu_percent=0), **EIGHT)
 

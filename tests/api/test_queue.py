@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from homeport.runtime.drivers.simulated import Rule
+from homeport.server.domain.times import utc
 from homeport.server.services import access
 from homeport.server.services.tokens import create_token
 
@@ -81,6 +82,72 @@ def test_why_of_what_runs_is_its_last_event(play: Any) -> None:
         told = await ask(api, f"why/{runs}")
         assert told.keys() == {"id", "phase", "reasons"}
         assert "is running" in told["reasons"][0]
+
+    play(scenario, FOREVER, **EIGHT)
+
+
+def test_why_names_nobodys_own_members(play: Any) -> None:
+    """A gang that lacks a member: its others run for it."""
+
+    async def scenario(api: Api) -> None:
+        home = Shared(api)
+        await home.project("a", 8)
+        other = await home.train("a", "other", 2, priority=150)
+        await home.becomes(other, "running")
+        gang = await home.train("a", "gang", 2, members=4, min_members=2)
+        await home.at.until("three of four run", lambda: len(home.live(gang)) == 3)
+        await home.waits(gang, "Unschedulable")
+        told = await ask(api, f"why/{gang}")
+        assert [e["workload"] for e in told["line"]["would_have_to_end"]] == [other]
+
+    play(scenario, FOREVER, **EIGHT)
+
+
+def test_name_that_two_projects_have_is_refused_with_both_and_taken_by_its_id(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        home = Shared(api)
+        for project in ("a", "b"):
+            await home.project(project, 4)
+        one, two = [await home.submit(project, "same") for project in ("a", "b")]
+        for path in ("why/same", "logs/same"):
+            answer = await api.client.get(f"/homeport/{path}")
+            assert answer.status_code == 409
+            assert f"{one} of project a, {two} of project b; say which by its id" in answer.json()["message"]
+        assert [(await ask(api, f"why/{job}"))["id"] for job in (one, two)] == [one, two]
+        admin = access.Caller("local", access.ADMIN, "")
+        token = await create_token(home.services, admin, "bob@example.org", timedelta(days=1), "a")
+        answer = await api.anybody.get("/homeport/why/same", headers={"Authorization": f"Bearer {token}"})
+        assert answer.json()["id"] == one  # the other's is none of theirs
+        top = await ask(api, "top")
+        assert {(w["id"], w["workspace"]) for w in top["workloads"]} == {(one, "a"), (two, "b")}
+
+    play(scenario, FOREVER, **EIGHT)
+
+
+def test_why_tells_when_what_waits_for_its_time_begins(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        home, hour_ms = Shared(api), 3_600_000
+        now = api.at.clock.now_ms()
+        later = await home.submit("local", "later", start_at_ms=now + hour_ms)
+        assert (await ask(api, f"why/{later}"))["reasons"][-1] == f"it is to start at {utc(now + hour_ms)}"
+        body = {"name": "soon", "node_group": "default", "nodes": 1, "lasts_s": 3600}
+        at_s = (now + hour_ms) // 1000
+        made = await api.client.post("/homeport/reservations", json=body | {"starts_at": at_s})
+        assert made.status_code < 300, made.text
+        job = await home.submit("local", "reserved", reservation="soon")
+        await home.waits(job, "Unschedulable")
+        told = await ask(api, f"why/{job}")
+        assert told["reasons"][-1] == f"reservation soon begins at {utc(now + hour_ms)}"
+        assert "no node is kept for reservation soon now" in told["explanation"]["text"][-1]
+        api.at.clock.advance(1800)
+        blocker = await home.submit("local", "blocker", 8)
+        await home.becomes(blocker, "running")
+        api.at.clock.advance(2 * 3600)
+        await api.at.until("its time is over", lambda: "not a node" in " ".join(home.loop.refusal(job)))
+        told = await ask(api, f"why/{job}")
+        assert told["reasons"][-1].startswith(
+            f"reservation soon has been over since {utc(now + 2 * hour_ms)}"
+        )
 
     play(scenario, FOREVER, **EIGHT)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from homeport.server.api.runai.ids import of_word
+
 from .home import Api
 from .test_runai_frame import grant
 
@@ -47,6 +49,27 @@ POOLS = "/api/v1/node-pools"
         ("PATCH", f"{POOLS}/1", {"schedulingConfiguration": {"minGuaranteedRuntime": "soon"}}, 400,
          "invalid", "schedulingConfiguration.minGuaranteedRuntime"),
         ("PATCH", f"{POOLS}/1", {"overProvisioningRatio": 6}, 400, "invalid", "overProvisioningRatio"),
+        ("PATCH", f"{PROJECTS}/3/resources", {"gpu": {"limit": 1}}, 400, "invalid", "body: must be a list"),
+        ("PATCH", f"{PROJECTS}/3/resources", [{"gpus": 2}], 400, "invalid", "resources[0].gpus: "),
+        ("PATCH", f"{PROJECTS}/3/resources", [{"gpu": {"overQuotaWeight": -1}}], 400, "invalid",
+         "resources[0].gpu.overQuotaWeight"),
+        ("PATCH", f"{PROJECTS}/3/resources", [{"nodePool": {"id": "1", "name": "big"}}], 400, "invalid",
+         "resources[0].nodePool.name: node pool 1 is 'default'"),
+        ("PUT", f"{PROJECTS}/3", {"resources": [], "parentId": "99"}, 400, "invalid", "parentId: "),
+        ("PUT", f"{PROJECTS}/3", {"resources": [], "schedulingRules": {"nope": 5}}, 400, "invalid",
+         "schedulingRules.nope: there is no such field"),
+        ("PUT", f"{UNITS}/departments/2", {"resources": [], "name": "other"}, 400, "invalid", "name: "),
+        ("PATCH", f"{POOLS}/1", {"name": "other"}, 400, "invalid", "name: a node pool keeps it"),
+        ("PATCH", f"{POOLS}/1", {"schedulingConfiguration": {"minRuntime": "5m"}}, 400, "invalid",
+         "schedulingConfiguration.minRuntime"),
+        ("GET", "/api/v1/workloads?filterBy=completedAt>=garbage", None, 400, "invalid",
+         "completedAt: 'garbage' must be a time"),
+        ("GET", "/api/v1/workloads/pods?filterBy=deletedAt==x", None, 400, "invalid", "deletedAt"),
+        ("GET", "/api/v1/workloads?filterBy=allocatedGPU>=many", None, 400, "invalid", "must be a number"),
+        ("GET", f"{POOLS}/count?filterBy=swapEnabled==yes", None, 400, "invalid", "true or false"),
+        ("GET", "/api/v1/workload-types/Training", None, 404, "not_found",
+         f"{of_word('type', 'Training')} (Training), "),
+        ("GET", "/api/v1/workload-categories/Train", None, 404, "not_found", "(Train)"),
         ("GET", "/api/v1/nodes/telemetry", None, 400, "invalid", "telemetryType: is missing"),
         ("GET", "/api/v1/nodes/telemetry?telemetryType=USED_CPU_CORES", None, 501, "not_implemented", "USED"),
         ("GET", f"{PROJECTS}/telemetry?telemetryType=X", None, 400, "invalid", "telemetryType"),

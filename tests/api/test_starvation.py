@@ -23,7 +23,7 @@ def test_large_job_is_kept_places_for_when_it_has_waited_for_ten_minutes(tmp_pat
 
             def kept() -> str:
                 told = api.at.home.services.store.events_of(late)
-                return next((e.message for e in told if f"kept for {large}" in e.message), "")
+                return next((e.message for e in told if "kept for work of project local" in e.message), "")
 
             await api.at.until("the late one to be told", kept)
             assert api.phase(late) == "queued"

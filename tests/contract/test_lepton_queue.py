@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.sdk import Sdk, SdkError, environment
-from tests.world import World, eventually
+from tests.world import World, eventually, world
 
 WAIT = "trap 'exit 0' TERM; while true; do sleep 0.1; done"
 ALL_GPUS = "gpu.2xh100-sxm"
@@ -125,6 +126,8 @@ def test_labels_and_projects_are_there_after_a_restart(process_home: World) -> N
     home = process_home
     homeport(home, "project", "create", "team", "--gpus", "1")
     (node,) = json.loads(homeport(home, "node", "list", "--json"))
+    assert node["schedulable_cpu_cores"] == 16 * node["cpu_cores"]  # HOMEPORT_OVERCOMMIT
+    assert f"{16 * node['cpu_cores']:g} promised of {node['cpu_cores']:g}" in homeport(home, "node", "list")
     homeport(home, "node", "label", node["id"], "speed=fast")
     before = [homeport(home, what, "list", "--json") for what in ("project", "node", "pool", "department")]
     home.kill()
@@ -187,3 +190,34 @@ def test_tables_of_projects_and_departments_tell_their_quotas(process_home: Worl
     assert "no project named 'none'; there is local, team" in homeport(
         home, "project", "remove", "none", ok=False
     )
+
+
+SEGMENTS = """
+nodes: [{name: n, count: 4, gpus: 2xH100-80GB, segment_size: 2}]
+rules: [{name: stay, match: {kind: job}, run: forever}]
+"""
+
+
+def test_workers_of_a_segment_stay_in_one_nvlink_domain(tmp_path: Path, sdk: Sdk) -> None:
+    """`--segment-count`: two domains of two nodes, of which the first has no room for both workers."""
+    path = tmp_path / "world.yaml"
+    path.write_text(SEGMENTS)
+    with world(tmp_path, "simulated") as home:
+        home.start(["--seed", str(path)])
+        home.login()
+
+        def submit(name: str, shape: str, *more: str) -> list[str]:
+            """The nodes of its workers."""
+            out = home.lep(
+                "job", "create", "-n", name, "--resource-shape", shape, "--container-image", "any:1",
+                "--command", WAIT, *more,
+            )  # fmt: skip
+            job = out.split("ID: ")[1].split()[0]
+            eventually("it runs", lambda: home.state(job) == "Running")
+            code = "result = [r.status.node.id_ for r in client.job.get_replicas(job)]"
+            return sdk.run(home, code, job=job)
+
+        (busy,) = submit("busy", "gpu.h100-sxm")
+        near = {"n-0": "n-1", "n-1": "n-0", "n-2": "n-3", "n-3": "n-2"}
+        there = submit("gang", ALL_GPUS, "--num-workers", "2", "--segment-count", "1")
+        assert sorted(there) == sorted({*near} - {busy, near[busy]})

@@ -4,6 +4,7 @@ import json
 import os
 import urllib.request
 from collections.abc import Generator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,10 @@ def test_clock_and_rules_are_moved_from_the_command_line(tmp_path: Path) -> None
         homeport(made, "clock", "advance", "2m", "--step", "30s")
         eventually("it has ended", lambda: state(made, job) == "Completed")
         assert "stands still" not in homeport(made, "clock", "resume")
+        at = datetime.fromisoformat(homeport(made, "clock", "show").strip())
+        made.kill()
+        made.start()
+        assert datetime.fromisoformat(homeport(made, "clock", "show").strip()) > at
         homeport(made, "rule", "remove", "hour")
         homeport(made, "rule", "remove", "later")
         assert homeport(made, "rule", "list") == ""

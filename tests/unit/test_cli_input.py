@@ -20,6 +20,11 @@ from homeport.server.cli.tables import table
         pytest.param(["reservation", "add", "r", "--hours", "nan"], "not a number", id="nan-hours"),
         pytest.param(["reservation", "add", "r", "--hours", "1e300"], "not in the range", id="endless-hours"),
         pytest.param(["token", "add", "a@b.c", "--days", "1e300"], "not in the range", id="endless-days"),
+        pytest.param(
+            ["node", "taint", "n", "team=a"], "of the form KEY=VALUE:EFFECT", id="taint-of-no-effect"
+        ),
+        pytest.param(["node", "taint", "n", "team=a:Never"], "none of NoSchedule", id="effect-there-is-not"),
+        pytest.param(["node", "untaint", "n", ":NoSchedule"], "of the form KEY=VALUE:EFFECT", id="no-key"),
         pytest.param(["top", "--every", "nan"], "not a number", id="nan-seconds"),
         pytest.param(["status", "--data-dir", ""], "is empty; name a directory", id="no-directory"),
         pytest.param(["serve", "--data-dir", ""], "is empty; name a directory", id="serve-no-directory"),

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from homeport.runtime.clock import Steerable, SteeredClock, VirtualClock
+from homeport.runtime.clock import Steerable, SteeredClock, SystemClock, VirtualClock
+from homeport.server.levers import open_clock, steerable
 
 
 def steered() -> tuple[SteeredClock, VirtualClock]:
@@ -41,6 +43,51 @@ def test_steered_clock_is_set_to_a_later_moment_and_to_no_earlier_one() -> None:
     assert clock.now_ms() == 1_900_000_000_000
     with pytest.raises(ValueError, match="does not run backwards"):
         clock.set_ms(1_899_999_999_999)
+
+
+def test_clock_that_was_advanced_goes_on_from_there_after_a_restart(tmp_path: Path) -> None:
+    kept, machine = tmp_path / "clock.json", VirtualClock()
+    before = SteeredClock(machine, kept)
+    before.advance(3600)
+    machine.advance(10)
+    assert SteeredClock(machine, kept).now_ms() == before.now_ms() == machine.now_ms() + 3_600_000
+    turned_back = SteeredClock(VirtualClock(machine.now_ms() - 60_000), kept)  # the machine's own clock was
+    assert turned_back.now_ms() >= machine.now_ms() - 10_000 + 3_600_000
+
+
+def test_clock_that_stands_still_does_so_after_a_restart(tmp_path: Path) -> None:
+    kept, machine = tmp_path / "clock.json", VirtualClock()
+    before = SteeredClock(machine, kept)
+    before.freeze()
+    before.advance(60)
+    machine.advance(1000)
+    after = SteeredClock(machine, kept)
+    assert (after.now_ms(), after.is_frozen) == (before.now_ms(), True)
+    after.resume()
+    machine.advance(5)
+    assert SteeredClock(machine, kept).now_ms() == before.now_ms() + 5000
+
+
+def test_clock_that_may_not_be_moved_any_more_runs_on_from_where_it_was(tmp_path: Path) -> None:
+    assert isinstance(open_clock(tmp_path, is_movable=False), SystemClock)
+    before = open_clock(tmp_path, is_movable=True)
+    assert isinstance(before, SteeredClock)
+    before.freeze()
+    before.advance(3600)
+    after = open_clock(tmp_path, is_movable=False)
+    assert isinstance(after, SteeredClock)
+    assert not after.is_frozen
+    assert after.now_ms() >= before.now_ms()
+    assert steerable(after) is None
+
+
+def test_clock_is_not_moved_where_the_move_cannot_be_kept(tmp_path: Path) -> None:
+    clock = SteeredClock(VirtualClock(), tmp_path / "gone" / "clock.json")
+    at = clock.now_ms()
+    for move in (clock.freeze, lambda: clock.advance(5)):
+        with pytest.raises(OSError, match="No such file"):
+            move()
+    assert (clock.now_ms(), clock.is_frozen) == (at, False)
 
 
 async def _wakes(clock: Steerable, move: Callable[[], None]) -> list[str]:

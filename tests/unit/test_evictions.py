@@ -15,16 +15,24 @@ from homeport.server.domain.endpoints import needed as needed_of_endpoint
 from homeport.server.domain.evictions import double_claims, evicted_for, evicting
 from homeport.server.domain.lifecycle import advance, needed, phase_of, unwanted
 from homeport.server.domain.org import Rules
-from homeport.server.domain.rules import Remedy, in_force, verdicts
+from homeport.server.domain.rules import Remedy, givers, in_force, verdicts
 from homeport.server.domain.runs import Need, Outcome, outcome
 from homeport.server.domain.workload import Attempt, AttemptState, Phase, Workload, WorkloadSpec
 from homeport.server.errors import Conflict
-from homeport.server.reconcile.evictions import commit, held_back, sparing, with_claimants, without
+from homeport.server.reconcile.evictions import (
+    commit,
+    held_back,
+    quarantine,
+    sparing,
+    with_claimants,
+    without,
+)
 from homeport.server.reconcile.replicas import Record, diff
 from homeport.server.snapshot import Facts, Work, build
 from homeport.server.snapshot.work import running_id, work_of
 from homeport.server.store.documents import to_doc
 from homeport.server.store.found import Found
+from homeport.server.store.leases import free_leases
 from homeport.server.store.store import Store
 from homeport.server.store.tables import EventRow, LeaseRow
 from homeport.server.store.writes import (
@@ -57,6 +65,10 @@ def evicted(index: int = 0, number: int = 1) -> Attempt:
         index, number, state=AttemptState.ENDED, reason="Evicted", exit_code=143, finished_at_ms=NOW,
         evicting_at_ms=NOW - 1, evicted_by="reclaimed for v",
     )  # fmt: skip
+
+
+def other(id_: str, **fields: Any) -> Workload:
+    return replace(job(), id=id_, name=id_, **fields)
 
 
 def seen(state: ContainerState, **fields: Any) -> Observed:
@@ -118,10 +130,43 @@ def test_job_has_failed_when_it_was_evicted_and_is_to_end_then() -> None:
 
 
 def test_evicting_attempt_is_unwanted_with_the_reason_in_words() -> None:
-    told = evicting(job(), attempt(), "reclaimed", "v-1234", NOW)
-    assert unwanted(job(), [told]) == {told.key: "evicted: reclaimed for v-1234"}
+    told = evicting(job(), attempt(), "preempted", other("v-1234"), NOW)
+    assert unwanted(job(), [told]) == {told.key: "evicted: preempted for v-1234"}
     assert evicted_for(told) == "v-1234"
-    assert evicted_for(evicting(job(), attempt(), "stale gang", "", NOW)) == ""
+    nobody = evicting(job(), attempt(), "stale gang", None, NOW)
+    assert unwanted(job(), [nobody]) == {nobody.key: "evicted: stale gang"}
+    assert evicted_for(nobody) == ""
+
+
+@pytest.mark.parametrize(
+    ("asker", "told"),
+    [
+        pytest.param({"workspace": "b"}, "work of project b", id="of-another-workspace"),
+        pytest.param({"spec": {"is_private": True}}, "private work of project local", id="private"),
+    ],
+)
+def test_name_of_the_asker_is_not_told_when_some_of_the_workspace_may_not_read_it(
+    asker: dict[str, Any], told: str
+) -> None:
+    by = replace(job(**asker.pop("spec", {})), id="v-1234", name="v", **asker)
+    for work in (job(), endpoint(1)):
+        leaving = evicting(work, attempt(), "reclaimed", by, NOW)
+        assert unwanted(work, [leaving]) == {leaving.key: f"evicted: reclaimed for {told}"}
+        assert evicted_for(leaving) == "v-1234"  # the loop knows
+
+
+def test_attempt_written_by_an_older_server_tells_only_how_it_was_evicted() -> None:
+    told = attempt(evicting_at_ms=NOW, evicted_by="reclaimed for v-1234")
+    assert unwanted(job(), [told]) == {told.key: "evicted: reclaimed"}
+
+
+def test_stop_by_a_rule_is_told_as_one() -> None:
+    work = job(is_stopped=True)
+    assert unwanted(work, [attempt()]) == {attempt().key: "stopped by request"}
+    by_rule = replace(work, stopped_by="it has run for 5 s")
+    assert unwanted(by_rule, [attempt()]) == {attempt().key: "stopped by a rule: it has run for 5 s"}
+    pod = replace(endpoint(1), spec=replace(endpoint(1).spec, is_stopped=True), stopped_by="it has idled")
+    assert unwanted(pod, [attempt()]) == {attempt().key: "stopped by a rule: it has idled"}
 
 
 def ends(told: Attempt, container: Observed) -> Attempt:
@@ -132,9 +177,23 @@ def ends(told: Attempt, container: Observed) -> Attempt:
 
 
 def test_container_that_ends_because_it_was_told_to_is_evicted() -> None:
-    told = replace(attempt(state=AttemptState.RUNNING), evicting_at_ms=NOW, evicted_by="reclaimed for v")
+    told = evicting(job(), attempt(state=AttemptState.RUNNING), "reclaimed", other("v"), NOW)
     over = ends(told, seen(ContainerState.EXITED, exit_code=0, finished_at_ms=NOW + 5))
     assert (over.reason, over.message) == ("Evicted", "ended with exit code 0: evicted: reclaimed for v")
+
+
+@pytest.mark.parametrize("limit", [None, 2048], ids=["its-request", "a-limit-of-its-own"])
+def test_container_that_went_over_its_memory_is_told_its_limit(limit: int | None) -> None:
+    work = job(memory_limit_mib=limit)
+    (record,) = (
+        a
+        for a in diff(
+            {"w": work}, {"w": [attempt(state=AttemptState.RUNNING)]},
+            [seen(ContainerState.EXITED, exit_code=137, oom_killed=True)], now_ms=NOW,
+        )
+        if isinstance(a, Record)
+    )  # fmt: skip
+    assert record.attempt.message == f"went over its memory limit of {limit or 512} MiB"
 
 
 def test_container_that_had_ended_before_it_was_told_to_keeps_its_own_end() -> None:
@@ -145,7 +204,7 @@ def test_container_that_had_ended_before_it_was_told_to_keeps_its_own_end() -> N
 
 def test_endpoint_replica_is_drained_before_it_ends_and_is_needed_again_after_that() -> None:
     work = endpoint(1)
-    told = evicting(work, serving(1), "preempted", "v", NOW)
+    told = evicting(work, serving(1), "preempted", other("v"), NOW)
     assert told.draining_at_ms == NOW
     assert needed_of_endpoint(work, [told], NOW).indexes == ()
     over = replace(told, state=AttemptState.ENDED, reason="Evicted", exit_code=143, finished_at_ms=NOW)
@@ -292,6 +351,51 @@ def test_eviction_is_committed_once_and_told_to_both(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("workspace", "told"),
+    [
+        pytest.param("local", ("it can run on n, and w then fits", "v ends"), id="of-one-project"),
+        pytest.param(
+            "b", ("it can run on n, and work of project local then fits", "work of project b ends"),
+            id="of-two-projects",
+        ),
+    ],
+)  # fmt: skip
+def test_event_names_only_what_its_readers_may_know(
+    tmp_path: Path, workspace: str, told: tuple[str, str]
+) -> None:
+    def work(session: Session) -> Any:
+        victim = two_jobs(session)
+        save_workload(session, replace(job(), id="v", name="v", workspace=workspace))
+        (planned,) = plan_of(victim)
+        commit(session, [replace(planned, message="evicted: it can run on n, and w/0 then fits")], NOW)
+        return [row.message for row in session.exec(select(EventRow).order_by(col(EventRow.seq)))]
+
+    assert in_store(tmp_path, work) == [
+        f"v-0 is evicted: {told[0]}", f"{told[1]} to make room for it: reclaimed"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("workspace", "name"), [("local", "v-0"), ("b", "work of project b")])
+def test_double_claim_names_only_what_its_readers_may_know(tmp_path: Path, workspace: str, name: str) -> None:
+    def work(session: Session) -> Any:
+        first = two_jobs(session)
+        save_workload(session, replace(job(), id="v", name="v", workspace=workspace))
+        late = attempt(0, gpu_uuids=("g1",))
+        insert_attempts(session, [late], DEVICES)
+        free_leases(session.connection().connection.dbapi_connection, late)  # type: ignore[arg-type]
+        late = holds(0, 1.0, NOW + 1)
+        save_attempt(session, late)
+        quarantine(session, double_claims([first, late]), NOW)
+        rows = session.exec(select(EventRow).order_by(col(EventRow.seq)))
+        return {row.workload_id: row.message for row in rows}
+
+    events = in_store(tmp_path, work)
+    assert f"is claimed by {name} and by w-0, which was placed later" in events["w"]
+    theirs = "w-0" if workspace == "local" else "work of project local"
+    assert f"is claimed by v-0 and by {theirs}, which was placed later" in events["v"]
+
+
 @pytest.mark.parametrize("gone", ["victim", "asker"])
 def test_nobody_of_a_group_is_evicted_when_one_has_ended_or_the_asker_is_gone(
     tmp_path: Path, gone: str
@@ -390,3 +494,19 @@ def test_rules(spec: Any, rules: Rules, idle_since: int | None, expected: list[t
 def test_rule_of_the_project_goes_before_its_departments() -> None:
     merged = in_force(Rules(training_time_limit_s=5), Rules(training_time_limit_s=9, training_max_idle_s=7))
     assert merged == Rules(training_time_limit_s=5, training_max_idle_s=7)
+
+
+@pytest.mark.parametrize(
+    ("mine", "whose"),
+    [
+        pytest.param(Rules(), "department research", id="of-the-department"),
+        pytest.param(Rules(training_time_limit_s=60), "project local", id="of-the-project"),
+    ],
+)
+def test_verdict_names_the_rule_whose_it_is_and_what_to_do(mine: Rules, whose: str) -> None:
+    rules = in_force(mine, Rules(training_time_limit_s=60))
+    (found,) = verdicts(job(), rules, 0, None, givers(mine, ("local", "research")))
+    assert found.message == (
+        f"it has run for 60 s, which is trainingJobTimeLimitSeconds of {whose}; "
+        "start it again, or have schedulingRules.trainingJobTimeLimitSeconds raised"
+    )

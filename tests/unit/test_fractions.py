@@ -129,7 +129,7 @@ def test_memory_fits_where_a_node_has_devices_of_two_sizes() -> None:
     [
         (part(0.8), "1 node(s): short of 1 GPU(s) with 0.8 free"),
         (part(gpu_memory_mib=70000), "1 node(s): short of 1 GPU(s) with 70000 MiB free"),
-        (part(count=2), "1 node(s): short of 2 free GPU(s); 1 of its GPU(s) unhealthy"),
+        (part(count=2), "1 node(s): short of 2 free GPU(s) (1 of its GPU(s) unhealthy)"),
         (part(mig_profile="1g.10gb", count=2), "1 node(s): short of 2 free MIG instance(s) 1g.10gb"),
     ],
 )

@@ -134,6 +134,10 @@ ALWAYS = {
         job(replace(RUNS, evicting_at_ms=8, evicted_by="reclaimed for x")),
         "cannot be preempted, and was reclaimed",
     ),
+    "not-preemptible-and-never-burst": (
+        job(replace(RUNS, evicting_at_ms=8, evicted_by="reserved for x")),
+        "cannot be preempted, and was reserved",
+    ),
     "half-a-gang": (replace(WELL, workloads=of_job(lambda _: GANG)), "began with 1 of the 2"),
     "told-otherwise": (replace(WELL, allocated={"local": 3.0}), "said to have 3 GPUs, and 1 are leased"),
 }
@@ -202,6 +206,14 @@ def test_rule_that_always_holds_is_named_when_it_is_broken(facts: Facts, told: s
 def test_rule_of_a_server_at_rest_is_named_when_it_is_broken(facts: Facts, told: str) -> None:
     assert [said for said in broken(facts, is_quiet=True) if told in said], broken(facts, is_quiet=True)
     assert not [said for said in broken(facts) if told in said], "it holds only where nothing is under way"
+
+
+def test_what_bursts_may_be_evicted_for_a_reservation_although_it_cannot_be_preempted() -> None:
+    told = replace(RUNS, evicting_at_ms=8, evicted_by="reserved for x")
+    bursts = of_job(lambda w: replace(w, spec=replace(w.spec, reservation="s", may_burst=True)))
+    assert broken(job(told, workloads=bursts)) == []
+    preempted = job(replace(told, evicted_by="preempted for x"), workloads=bursts)
+    assert broken(preempted) == ["j cannot be preempted, and was preempted"]
 
 
 def test_container_on_a_node_that_is_down_is_left_alone() -> None:

@@ -255,7 +255,8 @@ def test_figures_that_a_gpu_lacks_are_absent(monkeypatch: pytest.MonkeyPatch) ->
 def test_top_shows_what_is_not_known_as_a_dash() -> None:
     usage = {"id": "r", "ready": True, "cpu_cores": None, "memory_bytes": 3 * 2**30, "gpus": []}
     row = {
-        "id": "j-abcd", "name": "j", "kind": "job", "phase": "running", "shape": "cpu.small",
+        "id": "j-abcd", "name": "j", "kind": "job", "workspace": "vision", "phase": "running",
+        "shape": "cpu.small",
         "replicas": {"ready": 1, "wanted": 1}, "gpu_percent": None,
         "replica_usage": [usage],
     }  # fmt: skip
@@ -267,6 +268,7 @@ def test_top_shows_what_is_not_known_as_a_dash() -> None:
         "3.0G",
         "-",
     )
+    assert told["PROJECT"] == "vision"
     assert cells(row | {"kind": "pod"})[0] == "j"  # pods and endpoints have a name of their own
     lines = plain({"gpus": {"total": 2, "taken": 1}, "workloads": [row]}).splitlines()
     assert [line.split()[0] for line in lines] == ["NAME", "j-abcd", "GPUs:"]

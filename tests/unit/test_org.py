@@ -2,9 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlmodel import Session
@@ -136,6 +137,22 @@ def test_taint_that_people_gave_goes_over_the_nodes_own(services: Services) -> N
         node_notes.note_node(services, "one", taints={("team", "Never"): "a"}), Invalid, "'Never' is none of"
     )
     refused(node_notes.note_node(services, "three", labels={"a": "b"}), NotFound, "there is one, two")
+
+
+def test_taint_is_taken_from_a_node_only_where_it_was_given(services: Services) -> None:
+    def untaint(node: str, key: str) -> Coroutine[Any, Any, HostNode]:
+        return node_notes.note_node(services, node, taints={(key, "NoSchedule"): None})
+
+    own = replace(services.nodes[0], taints=(("rack", "4", "NoSchedule"),))
+    services = replace(services, nodes=(own, services.nodes[1]), memo={})
+    given = {("team", "NoSchedule"): "a", ("rack", "NoSchedule"): "5"}
+    node = asyncio.run(node_notes.note_node(services, "one", taints=given))
+    assert node.taints == (("rack", "5", "NoSchedule"), ("team", "a", "NoSchedule"))
+    asyncio.run(untaint("one", "team"))
+    refused(untaint("one", "team"), Conflict, "node one has no taint team:NoSchedule to take away")
+    asyncio.run(untaint("one", "rack"))
+    assert org.nodes_now(services)[0].taints == own.taints
+    refused(untaint("one", "rack"), Conflict, "was declared with the taint rack:NoSchedule")
 
 
 def test_pool_that_goes_takes_its_quotas_with_it(services: Services) -> None:

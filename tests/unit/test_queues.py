@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from homeport.scheduler.explain import explain
 from homeport.scheduler.model import (
+    Amounts,
     AskClass,
     Code,
     Gpu,
     Node,
     Placement,
     Queue,
+    Quota,
     Running,
     Unplaced,
 )
@@ -198,7 +200,7 @@ def test_the_refusal_has_the_numbers_when_a_quota_is_used_up() -> None:
     answer = plan(snapshot([node("n", 4)], [("1", job("a", 2, **KEEP))], queues=queues))
     sentence = (
         "project a has 0 of its quota of 1 GPU(s) in non-preemptible work in node pool default, "
-        "and this asks for 2 more"
+        "and this asks for 2 more: let it be preempted, end something, or have the quota raised"
     )
     assert answer.unplaced["1"] == Unplaced((sentence,), Code.OVER_QUOTA)
 
@@ -297,7 +299,50 @@ def test_explain_says_once_what_many_nodes_say() -> None:
     assert [line for line in text if line.startswith("node ")] == [
         "node n0, n1, n2, n3, n4, n5 and 3 more: short of 1 free GPU(s)"
     ]
-    assert any("no quota that binds" in line and "no limit that binds" in line for line in text)
+    assert any("quota without bounds" in line and "no limit" in line for line in text)
+
+
+def test_explain_tells_the_limit_of_cpu_and_memory_that_binds() -> None:
+    quota = Quota(Amounts(inf, 4, inf), Amounts(inf, inf, 1000))
+    queues = (queue("d", inf), Queue("a", "d", {"default": quota}))
+    wants = ask(1, queue="a", cpu=2, memory_mib=2000)
+    told = explain(wants, snapshot([node("n", 1)], [], queues=queues))
+    assert told.verdict is not None
+    assert told.verdict.code is Code.OVER_LIMIT
+    assert "limit of 1000 MiB of memory" in told.verdict.reasons[0]
+    mine = [line for line in told.text if line.startswith("project a in")]
+    assert mine == [
+        "project a in node pool default: has 0 GPU(s), quota without bounds, fair share 0, no limit",
+        "project a in node pool default: has 0 CPU core(s), quota 4, fair share 0, no limit",
+        "project a in node pool default: has 0 MiB of memory, quota without bounds, fair share 0, limit 1000",
+    ]
+
+
+DOWN = node("n", 2, is_ready=False)
+ILL = replace(node("n", 2), gpus=tuple(replace(g, is_healthy=False) for g in node("n", 2).gpus))
+
+
+@pytest.mark.parametrize(
+    ("there", "wants", "hint"),
+    [
+        pytest.param(node("n", 1), {}, ": ask for less, or elsewhere", id="too-large"),
+        pytest.param(DOWN, {}, ", but will once these are ready again: n", id="its-node-is-down"),
+        pytest.param(ILL, {}, ", but will once its GPU(s) are healthy again: 2 are not", id="GPUs-are-ill"),
+        pytest.param(
+            node("n", 2, reservation="r"), {}, ", but will once nodes are kept for reservations no more",
+            id="its-node-is-kept-for-others",
+        ),
+        pytest.param(
+            node("n", 2), {"reservation": "r"}, ": no node is kept for reservation r now",
+            id="its-reservation-is-not-in-force",
+        ),
+    ],
+)  # fmt: skip
+def test_explain_tells_what_would_help_where_it_would_not_fit_alone(
+    there: Node, wants: dict[str, str], hint: str
+) -> None:
+    text = explain(job("a", 2, **wants), snapshot([there], [])).text
+    assert text[-1] == f"it would not fit if nothing else ran either{hint}"
 
 
 OWNED = st.builds(

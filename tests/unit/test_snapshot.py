@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from homeport.scheduler.model import Amounts, LabelMatch, Operator, Pool, Quota, Strategy
 from homeport.server.domain.inventory import HostNode, NodeGpu
 from homeport.server.domain.org import Amount, Department, NodePool, Org, PoolQuota, Project, Rank
-from homeport.server.domain.runs import NODE_LOST
-from homeport.server.domain.workload import Attempt, AttemptState, Member, Phase, Workload, WorkloadSpec
+from homeport.server.domain.runs import NODE_LOST, Outcome, outcome
+from homeport.server.domain.workload import Attempt, AttemptState, Phase, Workload, WorkloadSpec
 from homeport.server.snapshot import Facts, Keeper, ask_class, build
 from homeport.server.snapshot.queues import queues_of
 from homeport.server.snapshot.work import work_of
@@ -226,24 +226,40 @@ def test_gang_is_stale_when_a_member_has_found_no_place_for_a_minute() -> None:
 
 
 def test_gang_that_has_lost_its_leader_is_stale_however_many_run_on() -> None:
-    work = workload(completions=5, parallelism=5, min_members=2, first=Member("master"))
+    work = workload(completions=5, parallelism=5, min_members=2, is_led=True)
     lost = attempt(index=0, state=AttemptState.ENDED, reason=NODE_LOST, finished_at_ms=NOW)
     others = [attempt(index=i) for i in (1, 2, 3, 4)]
     assert {r.is_stale for r in running(work, [lost, *others], NOW + 59_999)} == {False}
     assert {r.is_stale for r in running(work, [lost, *others], NOW + 60_000)} == {True}
     again = attempt(index=0, number=2)
     assert {r.is_stale for r in running(work, [lost, again, *others], NOW + 60_000)} == {False}
-    equals = replace(work, spec=replace(work.spec, first=None))
+    equals = replace(work, spec=replace(work.spec, is_led=False))
     assert {r.is_stale for r in running(equals, [lost, *others], NOW + 60_000)} == {False}
 
 
 def test_leader_is_asked_for_as_what_the_others_cannot_do_without() -> None:
-    work = workload(completions=5, parallelism=5, min_members=2, first=Member("master"))
+    work = workload(completions=5, parallelism=5, min_members=2, is_led=True)
     lost = attempt(index=0, state=AttemptState.ENDED, reason=NODE_LOST, finished_at_ms=NOW)
     rows = Rows()
     rows.put(work, [lost, *(attempt(index=i) for i in (1, 2, 3))])
     (wanted, ids), *others = rows.rebuilt(FACTS, NOW).pending.items()
     assert (wanted.is_extra, ids, others) == (False, ("w/0",), [])
+
+
+def test_replicas_that_start_singly_wait_for_no_other() -> None:
+    work = workload(completions=4, parallelism=3, starts_singly=True)
+    rows = Rows()
+    rows.put(work)
+    ((wanted, ids),) = rows.rebuilt(FACTS, NOW).pending.items()
+    assert (wanted.members, wanted.is_extra, ids) == (1, False, ("w/0", "w/1", "w/2"))
+    rows.put(work, [attempt(index=1)])
+    assert list(rows.rebuilt(FACTS, NOW).pending.values()) == [("w/0", "w/2")]
+    evicted = attempt(index=0, state=AttemptState.ENDED, reason="Evicted", finished_at_ms=NOW)
+    assert {r.is_stale for r in running(work, [evicted, attempt(index=1)], NOW + 10**7)} == {False}
+    assert outcome(work, [evicted, attempt(index=1)]) is Outcome.OPEN
+    done = [attempt(index=i, state=AttemptState.ENDED, exit_code=0) for i in range(4)]
+    assert outcome(work, done[:3]) is Outcome.OPEN
+    assert outcome(work, done) is Outcome.SUCCEEDED
 
 
 def test_members_beyond_the_minimum_are_asked_for_once_the_others_run() -> None:
@@ -257,6 +273,34 @@ def test_members_beyond_the_minimum_are_asked_for_once_the_others_run() -> None:
     (extra,) = snapshot.pending.items()
     assert (extra[0].members, extra[0].is_extra, extra[1]) == (1, True, ("w/2", "w/3"))
     assert [r.ask.members for r in snapshot.running] == [2, 2]
+
+
+SEGMENTS = tuple(
+    HostNode(f"n{i}", "default", 8, 8192, (), segment="" if i == 4 else f"s{i // 2}") for i in range(5)
+)
+
+
+@pytest.mark.parametrize(
+    ("index", "others", "nodes"),
+    [
+        pytest.param(1, {0: "n0", 2: "n2", 3: "n3"}, {"n0", "n1"}, id="beside-the-other-of-its-segment"),
+        pytest.param(1, {2: "n2", 3: "n3"}, set(), id="anywhere-where-no-other-of-it-is-left"),
+        pytest.param(3, {0: "n0", 1: "n1", 2: "n4"}, {"n4"}, id="a-node-without-a-segment-is-its-own"),
+    ],
+)
+def test_worker_that_is_tried_again_stays_in_its_segment(
+    index: int, others: dict[int, str], nodes: set[str]
+) -> None:
+    work = workload(completions=4, parallelism=4, segment_size=2, worker_retries=9)
+    attempts = [replace(attempt(index=i), node=node) for i, node in others.items()]
+    attempts += [
+        attempt(index=i, state=AttemptState.ENDED, exit_code=1, finished_at_ms=0)
+        for i in range(4)
+        if i not in others
+    ]
+    found = Found(work.id, 1, 1, Phase.QUEUED, to_doc(work))
+    asked = {a.indexes[0]: wanted for a, wanted in work_of(found, attempts, Facts(SEGMENTS), NOW).asks}
+    assert asked[index].nodes == nodes
 
 
 def test_portions_of_a_device_add_up_exactly() -> None:

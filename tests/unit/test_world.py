@@ -7,6 +7,7 @@ import pytest
 
 from homeport.runtime.drivers.simulated import Answer, Rule, Span
 from homeport.server.errors import Invalid
+from homeport.server.settings import load_settings
 from homeport.server.world import World, load_world
 from homeport.server.world.file import world_of
 from homeport.server.world.reading import parse_yaml
@@ -46,6 +47,18 @@ rules:
 
 def world(text: str) -> World:
     return world_of(parse_yaml(text.encode(), name="world.yaml"), overcommit=2.0)
+
+
+def test_node_of_a_file_promises_no_more_than_it_has_unless_somebody_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load_settings().world_overcommit == 1.0
+    monkeypatch.setenv("HOMEPORT_OVERCOMMIT", "16")
+    assert load_settings().world_overcommit == 16.0
+    text = "nodes: [{name: a}, {name: b, overcommit: 4}]"
+    assert [n.overcommit for n in world(text).nodes] == [2.0, 4.0]
+    with pytest.raises(Invalid, match=r"nodes\[0\].overcommit"):
+        world("nodes: [{name: a, overcommit: 0.5}]")
 
 
 def test_world_holds_what_its_file_declares() -> None:

@@ -62,9 +62,9 @@ class Endpoint:
         if served is None:
             self._ctx.refused[" ".join(operation.key)] += 1
             raise NotImplementedYet(" ".join(operation.key))
-        body, form = await _read(request)
-        query = Query(request.query_params)
-        call = Call(self._ctx, operation, found.params(operation), query, body, who, form)
+        sent, form = await _read(request)
+        query, body = Query(request.query_params), quirks.without_nulls(sent)
+        call = Call(self._ctx, operation, found.params(operation), query, body, who, form, sent)
         return await served.handler(call)
 
 
@@ -72,4 +72,4 @@ async def _read(request: Request) -> tuple[Any, Mapping[str, str]]:
     raw = await request.body()
     if request.headers.get("content-type", "").lower().startswith(FORM):
         return {}, dict(parse_qsl(raw.decode("utf-8", "replace")))
-    return quirks.read_body(raw), {}
+    return quirks.read_json(raw), {}

@@ -26,7 +26,7 @@ class Call:
     Args:
         params: of the path, by the table's names. Underscores in them have become hyphens on the way
             (see `quirks`): compare names with `quirks.is_same_name`, or ask `names`.
-        body: the JSON value without its nulls; `{}` where nothing was sent.
+        body: the JSON value without its nulls; `{}` where nothing was sent. sent: with them.
         form: the fields of a form, where that was sent instead.
         application: who asks; None only for operations that are registered as public.
     """
@@ -38,6 +38,7 @@ class Call:
     body: Any
     application: Application | None = None
     form: Mapping[str, str] = field(default_factory=dict[str, str])
+    sent: Any = None
 
     @property
     def who(self) -> Application:

@@ -34,6 +34,16 @@ Read = Callable[[T], Value]
 PIECE = re.compile(r"(?P<field>[A-Za-z0-9_]+)(?P<op>==|!=|<=|>=|=@|!@|=\^|=\$)(?P<value>.*)", re.DOTALL)
 OPERATORS = "==, !=, <=, >=, =@ (contains), !@ (does not), =^ (starts) or =$ (ends)"
 NEGATED = {"!=": "==", "!@": "=@"}
+COMPARING = ("==", "!=", "<=", ">=")  # the others look for text
+# Fields that hold numbers, or true and false; those whose names end with "At" hold times.
+NUMBERS = (
+    "allocatedGPU", "idleGpus", "idleAllocatedGpus", "totalPendingTimeSeconds", "totalRunningTimeSeconds",
+    "priority", "totalGpuQuota", "gpuAllocated", "value",
+)  # fmt: skip
+FLAGS = ("swapEnabled", "nodeLevelSchedulerEnabled", "gpuNetworkAccelerationDetected")
+WANTED: Mapping[type, str] = {
+    bool: "true or false", float: "a number", datetime: "a time such as 2026-01-31T12:00:00Z",
+}  # fmt: skip
 DEFAULT_LIMIT, MOST = 50, 500
 
 
@@ -69,7 +79,8 @@ def wrap(key: str, items: Sequence[Any], next_offset: int | None = None) -> dict
 def parse_filters(query: Query, operation: Operation) -> list[Filter]:
     """
     Raises:
-        Invalid: a piece is not `field op value`, or the operation has no such field.
+        Invalid: a piece is not `field op value`, the operation has no such field, or the value cannot be
+            compared with what the field holds.
     """
     found: list[Filter] = []
     for piece in quirks.split_filters(query.text("filterBy")):
@@ -79,8 +90,18 @@ def parse_filters(query: Query, operation: Operation) -> list[Filter]:
         if match["field"] not in operation.filters:
             known = ", ".join(operation.filters) or "none"
             raise Invalid("filterBy", f"there is no field {match['field']!r} here; there are {known}")
-        found.append(Filter(match["field"], match["op"], match["value"].strip()))
+        rule = Filter(match["field"], match["op"], match["value"].strip())
+        if rule.op in COMPARING:
+            _parsed(rule, kind_of(rule.field))
+        found.append(rule)
     return found
+
+
+def kind_of(field: str) -> type:
+    """What a field holds, whether or not there is anything that has it."""
+    if field.endswith("At"):
+        return datetime
+    return float if field in NUMBERS else bool if field in FLAGS else str
 
 
 def select(
@@ -177,16 +198,21 @@ def matches(rule: Filter, value: Value) -> bool:
 
 def _as(rule: Filter, value: Value) -> Any:
     """The filter's text as the kind of thing that the field holds."""
+    if isinstance(value, bool):
+        return _parsed(rule, bool)
+    if isinstance(value, int | float):
+        return _parsed(rule, float)
+    return _parsed(rule, datetime if isinstance(value, datetime) else str)
+
+
+def _parsed(rule: Filter, kind: type) -> Any:
     try:
-        if isinstance(value, bool):
+        if kind is bool:
             return {"true": True, "false": False}[rule.value.lower()]
-        if isinstance(value, int | float):
+        if kind is float:
             return float(rule.value)
-        if isinstance(value, datetime):
+        if kind is datetime:
             return quirks.read_time(rule.value)
     except (ValueError, KeyError):
-        wanted = "true or false" if isinstance(value, bool) else "a number"
-        if isinstance(value, datetime):
-            wanted = "a time such as 2026-01-31T12:00:00Z"
-        raise Invalid("filterBy", f"{rule.field}: {rule.value!r} must be {wanted}") from None
+        raise Invalid("filterBy", f"{rule.field}: {rule.value!r} must be {WANTED[kind]}") from None
     return rule.value

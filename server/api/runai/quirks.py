@@ -45,6 +45,16 @@ def read_body(raw: bytes) -> Any:
     Raises:
         Invalid: it is not JSON, or nothing that could be kept as JSON.
     """
+    return without_nulls(read_json(raw))
+
+
+def read_json(raw: bytes) -> Any:
+    """
+    As `read_body`, with its nulls.
+
+    Raises:
+        Invalid: as there.
+    """
     if not raw.strip():
         return {}
     try:
@@ -56,7 +66,7 @@ def read_body(raw: bytes) -> Any:
         raise Invalid("body", "is nested too deeply") from None
     except ValueError:
         raise Invalid("body", "is not JSON that can be read") from None
-    return without_nulls(value)
+    return value
 
 
 def _parse(text: str) -> Any:
@@ -78,6 +88,27 @@ def without_nulls(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         return [without_nulls(item, depth + 1) for item in value]
     return value
+
+
+AMOUNT = ("deserved", "limit", "overQuotaWeight")
+
+
+def without_empty_nulls(entries: Sequence[Any]) -> list[Any]:
+    """
+    Quotas as they were sent, with only those nulls that were meant: a `limit` that is null is none. Of an
+    amount with all three fields a null says nothing, because `from_dict` of the client's models adds
+    those that it was not given.
+    """
+    return [_meant(entry) if isinstance(entry, dict) else entry for entry in entries]
+
+
+def _meant(entry: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = without_nulls(entry)
+    for name in ("gpu", "cpu", "memory"):
+        amount = entry.get(name)
+        if isinstance(amount, dict) and not all(field in amount for field in AMOUNT):
+            plain[name] |= {field: None for field in AMOUNT if field in amount and amount[field] is None}
+    return plain
 
 
 def split_list(text: str) -> list[str]:

@@ -6,9 +6,10 @@ Source: `TelemetryResponse` of runapy 1.224.0; a value is a string there.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import Any
 
-from ...domain.inventory import HostNode
+from ...domain.inventory import HostNode, NodeGpu, device_part, gpus_held
 from ...domain.org import Department, NodePool, PoolQuota, Project
 from ...domain.workload import Attempt
 from ...errors import Invalid, NotImplementedYet
@@ -139,37 +140,55 @@ def _in_units(kind: str, value: float) -> float:
 
 # --- nodes
 
-NodeValue = Callable[[HostNode, Sequence[Attempt]], float]
+
+@dataclass(frozen=True, slots=True)
+class NodeNow:
+    """
+    Args:
+        node: `well` are those of its devices that new work may be given, none of a node that is down.
+        here: what lives on it.
+    """
+
+    node: HostNode
+    here: Sequence[Attempt]
+    well: Sequence[NodeGpu]
+
+    @property
+    def free(self) -> list[NodeGpu]:
+        taken = {u for a in self.here for u in a.gpu_uuids}
+        return [g for g in self.well if g.uuid not in taken]
+
+    @property
+    def gpus_taken(self) -> float:
+        return sum(gpus_held(a.gpu_uuids, a.gpu_portion, self.node.gpus) for a in self.here)
 
 
-def _used_gpus(_node: HostNode, here: Sequence[Attempt]) -> float:
-    return sum(len(a.gpu_uuids) * a.gpu_portion for a in here)
+def _parts(gpus: Iterable[NodeGpu]) -> float:
+    return fsum(device_part(g) for g in gpus)
 
 
-def _is_free(node: HostNode, here: Sequence[Attempt]) -> bool:
-    return bool(node.gpus) and not any(a.gpu_uuids for a in here)
-
-
+NodeValue = Callable[[NodeNow], float]
 NODE_VALUES: Mapping[str, NodeValue] = {
-    "TOTAL_GPU_NODES": lambda n, _: float(bool(n.gpus)),
-    "TOTAL_GPUS": lambda n, _: float(len(n.gpus)),
-    "FREE_GPUS": lambda n, here: len(n.gpus) - len({u for a in here for u in a.gpu_uuids}),
-    "ALLOCATED_GPUS": _used_gpus,
-    "FULLY_FREE_GPU_NODES": lambda n, here: float(_is_free(n, here)),
-    "TOTAL_CPU_CORES": lambda n, _: n.cpu_cores,
-    "ALLOCATED_CPU_CORES": lambda _, here: sum(a.cpu_cores for a in here),
-    "TOTAL_GPU_MEMORY_BYTES": lambda n, _: float(sum(g.memory_mib for g in n.gpus) * MIB),
-    "TOTAL_CPU_MEMORY_BYTES": lambda n, _: float(n.memory_mib * MIB),
-    "ALLOCATED_CPU_MEMORY_BYTES": lambda _, here: float(sum(a.memory_mib for a in here) * MIB),
+    "TOTAL_GPU_NODES": lambda n: float(bool(n.node.gpus)),
+    "READY_GPU_NODES": lambda n: float(bool(n.well)),
+    "TOTAL_GPUS": lambda n: _parts(n.node.gpus),
+    "READY_GPUS": lambda n: _parts(n.well),
+    "FREE_GPUS": lambda n: _parts(n.free),
+    "ALLOCATED_GPUS": lambda n: n.gpus_taken,
+    "FULLY_FREE_GPU_NODES": lambda n: float(bool(n.well) and not any(a.gpu_uuids for a in n.here)),
+    "TOTAL_CPU_CORES": lambda n: n.node.cpu_cores,
+    "ALLOCATED_CPU_CORES": lambda n: sum(a.cpu_cores for a in n.here),
+    "TOTAL_GPU_MEMORY_BYTES": lambda n: float(sum(g.memory_mib for g in n.node.gpus) * MIB),
+    "TOTAL_CPU_MEMORY_BYTES": lambda n: float(n.node.memory_mib * MIB),
+    "ALLOCATED_CPU_MEMORY_BYTES": lambda n: float(sum(a.memory_mib for a in n.here) * MIB),
 }
-READY = {"READY_GPU_NODES": "TOTAL_GPU_NODES", "READY_GPUS": "TOTAL_GPUS"}  # the same of nodes that are up
 NOT_MEASURED = ("IDLE_ALLOCATED_GPUS", "USED_CPU_CORES", "USED_GPU_MEMORY_BYTES", "USED_CPU_MEMORY_BYTES")
 
 
 def node_telemetry(call: Call) -> dict[str, Any]:
     services = call.ctx.services
     possible = ("ClusterId", "Nodepool", "Node")
-    kind, groups = kind_and_groups(call, (*NODE_VALUES, *READY, *NOT_MEASURED), possible)
+    kind, groups = kind_and_groups(call, (*NODE_VALUES, *NOT_MEASURED), possible)
     if kind in NOT_MEASURED:
         raise NotImplementedYet(f"telemetryType {kind}")
     cluster = org.get_cluster_id(services)
@@ -188,7 +207,11 @@ def node_telemetry(call: Call) -> dict[str, Any]:
         }
         return [Group(name, *known[name]) for name in groups]
 
-    down = call.ctx.down() if kind in READY else frozenset[str]()
-    nodes = [n for n in org.nodes_now(services) if pool in ("", n.node_group) and n.id not in down]
-    value = NODE_VALUES[READY.get(kind, kind)]
-    return answer(call, kind, [(labels(n), value(n, by_node.get(n.id, ()))) for n in nodes])
+    down, ill = call.ctx.down(), services.unhealthy()
+    value = NODE_VALUES[kind]
+    cells: list[tuple[Sequence[Group], float]] = []
+    for node in org.nodes_now(services):
+        if pool in ("", node.node_group):
+            well = () if node.id in down else [g for g in node.gpus if g.uuid not in ill]
+            cells.append((labels(node), value(NodeNow(node, by_node.get(node.id, ()), well))))
+    return answer(call, kind, cells)

@@ -4,12 +4,16 @@ What clients send about org units, node pools and clusters. Unknown fields are k
 Source: the models of runapy 1.224.0; nulls are gone before (see `quirks`), so that a field is there or not.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from ...errors import Invalid
+
 MOST = 1e9
 Amount = Annotated[float, Field(ge=-1, le=MOST, allow_inf_nan=False)]  # -1: unlimited
+Weight = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
 Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -27,6 +31,47 @@ class Wire(BaseModel):
         """What came that we know nothing of."""
         return dict(self.model_extra or {})
 
+    def strange(self, within: str = "") -> Iterator[tuple[str, str]]:
+        """
+        The path of each field below that is unknown and asks for something, with the names there are.
+
+        What is unknown of the whole is kept and given back; what is unknown of a part would be lost.
+        """
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            parts = enumerate(value) if isinstance(value, list) else [(None, value)]
+            for index, part in parts:
+                if isinstance(part, Wire):
+                    path = f"{within}{name}" + ("" if index is None else f"[{index}]")
+                    known = ", ".join(type(part).model_fields)
+                    yield from ((f"{path}.{field}", known) for field, v in part.unknown().items() if v)
+                    yield from part.strange(f"{path}.")
+
+
+def check_parts(sent: Wire) -> None:
+    """
+    Raises:
+        Invalid: a part of it has a field that would have no effect.
+    """
+    for path, known in sent.strange():
+        raise Invalid(path, f"there is no such field here; there are {known}")
+
+
+def check_fixed(sent: Wire, fixed: Mapping[str, str], kind: str) -> None:
+    """
+    What cannot be changed may be sent as it is.
+
+    Args:
+        fixed: what each such field is.
+
+    Raises:
+        Invalid: one of them is to be something else.
+    """
+    for name, value in fixed.items():
+        wanted = sent.unknown().get(name)
+        if wanted is not None and str(wanted) != value:
+            raise Invalid(name, f"a {kind} keeps it, and this one has {value!r}; leave it out")
+
 
 class PoolRef(Wire):
     id: Id = ""
@@ -36,7 +81,7 @@ class PoolRef(Wire):
 class Resource(Wire):
     deserved: Amount | None = None
     limit: Amount | None = None
-    overQuotaWeight: Amount | None = None
+    overQuotaWeight: Weight | None = None
 
 
 class MemoryResource(Resource):
@@ -51,6 +96,12 @@ class Resources(Wire):
     cpu: Resource = Resource()
     memory: MemoryResource = MemoryResource()
     priority: str | None = None
+
+
+class ResourceList(Wire):
+    """Quotas, where they are all that is sent."""
+
+    resources: list[Resources]
 
 
 class SchedulingRules(Wire):

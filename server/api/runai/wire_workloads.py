@@ -181,7 +181,7 @@ class TrainingSpec(PodSpec):
 
 
 class DistributedSpec(PodSpec):
-    """`slotsPerWorker` and what else only MPI reads has no effect on other frameworks."""
+    """`OF_MPI` has no effect on other frameworks."""
 
     distributed_framework: Literal["MPI", "PyTorch", "TF", "XGBoost", "JAX"] = "PyTorch"
     num_workers: int | None = Field(default=None, ge=1, le=10_000)
@@ -191,6 +191,12 @@ class DistributedSpec(PodSpec):
     slots_per_worker: int | None = None
     ssh_auth_mount_path: str | None = None
     mpi_launcher_creation_policy: str | None = None
+
+
+# What only MPI reads, with the values that the client sends by itself.
+OF_MPI: dict[str, Any] = {
+    "slots_per_worker": 1, "ssh_auth_mount_path": "/root/.ssh", "mpi_launcher_creation_policy": None,
+}  # fmt: skip
 
 
 class Creation(Wire):

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from .....runtime.clock import Steerable, SystemClock
-from ....errors import Invalid
+from ....errors import Invalid, StoreUnavailable
 from ....reconcile.loop import ReconcileLoop
 from ....services.access import check_runs_server
 from ....world.amounts import Seconds
@@ -51,6 +51,14 @@ async def get_clock(ctx: Context, _who: Bearer) -> Response:
 async def move_clock(move: Move, ctx: Context, who: Bearer) -> Response:
     check_runs_server(who, "move the clock")
     clock = ctx.levers.get_clock()
+    try:
+        await _move(clock, ctx.loop, move)
+    except OSError as error:
+        raise StoreUnavailable(f"the clock was not moved, it cannot be kept: {error.strerror}") from error
+    return JSONResponse(_to_wire(clock))
+
+
+async def _move(clock: Steerable, loop: ReconcileLoop, move: Move) -> None:
     match move.action:
         case "freeze":
             clock.freeze()
@@ -62,7 +70,7 @@ async def move_clock(move: Move, ctx: Context, who: Bearer) -> Response:
         case "advance":
             if move.by is None:
                 raise Invalid("by", "is missing; give a duration such as 30s or 1h")
-            await _advance(clock, ctx.loop, move.by, move.step)
+            await _advance(clock, loop, move.by, move.step)
         case "set":
             if move.to_ms is None:
                 raise Invalid("to_ms", "is missing; give Unix milliseconds")
@@ -70,7 +78,6 @@ async def move_clock(move: Move, ctx: Context, who: Bearer) -> Response:
                 now = _to_wire(clock)["now"]
                 raise Invalid("to_ms", f"has passed: it is {now}, and time does not run backwards")
             clock.set_ms(move.to_ms)
-    return JSONResponse(_to_wire(clock))
 
 
 async def _advance(clock: Steerable, loop: ReconcileLoop, by_s: float, step_s: float | None) -> None:

@@ -19,8 +19,11 @@ Json = dict[str, Any]
 
 @router.get("/top")
 async def get_top(ctx: Context, who: Bearer) -> Response:
-    """What is not over, with the traffic of the last minute and what its replicas use now."""
-    rows = metrics.list_rows(ctx.services, ctx.metrics, who)
+    """
+    What is not over, with the traffic of the last minute and what its replicas use now: of the caller's
+    workspace; for whoever runs the server of all others, too.
+    """
+    rows = metrics.list_rows(ctx.services, ctx.metrics, who, is_everywhere=True)
     taken = len({uuid for a in ctx.services.store.reads.live_attempts() for uuid in a.gpu_uuids})
     gpus = {"total": sum(len(n.gpus) for n in ctx.services.nodes), "taken": taken}
     return JSONResponse({"gpus": gpus, "workloads": [row_to_wire(row) for row in rows]})
@@ -54,6 +57,7 @@ def row_to_wire(row: Row) -> Json:
         "id": row.workload.id,
         "name": row.workload.name,
         "kind": row.workload.kind,
+        "workspace": row.workload.workspace,
         "phase": row.phase.value,
         "shape": row.workload.spec.shape,
         "replicas": {"ready": row.ready, "wanted": row.wanted},

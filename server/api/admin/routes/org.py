@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from ....domain.inventory import HostNode
+from ....domain.inventory import HostNode, gpus_held
 from ....domain.org import Amount, Department, NodePool, PoolQuota, Project, Rank
 from ....errors import Invalid
 from ....services import node_notes, org
@@ -65,6 +65,18 @@ class Labels(BaseModel):
     labels: dict[str, str | None]
 
 
+class Taint(BaseModel):
+    """`effect`: NoSchedule, PreferNoSchedule or NoExecute. `value`: None takes it away."""
+
+    key: str
+    effect: str
+    value: str | None = ""
+
+
+class Taints(BaseModel):
+    taints: list[Taint] = Field(min_length=1)
+
+
 def changed(services: Services, quotas: tuple[PoolQuota, ...], change: QuotaChange) -> PoolQuota:
     """The quota of that pool as it is to be."""
     pool = org.find_node_pool(services, change.pool)
@@ -109,12 +121,14 @@ def project_to_wire(services: Services, project: Project, taken: float) -> dict[
 def gpus_taken(services: Services) -> dict[str, float]:
     """Devices, and parts of them, that containers hold now; by project."""
     live = services.store.reads.live_attempts()
+    devices = {n.id: n.gpus for n in org.nodes_now(services)}
     found = services.store.reads.by_ids(list({a.workload_id for a in live}))
     project_of = {f.id: f.workload.workspace for f in found}
     taken: dict[str, float] = {}
     for attempt in live:
         name = project_of.get(attempt.workload_id, "")
-        taken[name] = taken.get(name, 0.0) + attempt.gpu_portion * len(attempt.gpu_uuids)
+        has = gpus_held(attempt.gpu_uuids, attempt.gpu_portion, devices.get(attempt.node, ()))
+        taken[name] = taken.get(name, 0.0) + has
     return taken
 
 
@@ -138,6 +152,11 @@ def node_to_wire(node: HostNode) -> dict[str, Any]:
         "id": node.id,
         "pool": node.node_group,
         "labels": dict(node.labels),
+        "taints": [{"key": key, "value": value, "effect": effect} for key, value, effect in node.taints],
+        "cpu_cores": node.cpu_cores,
+        "memory_mib": node.memory_mib,
+        "schedulable_cpu_cores": node.cpu_cores * node.overcommit,
+        "schedulable_memory_mib": int(node.memory_mib * node.overcommit),
         "gpus": len(node.gpus),
         "gpus_simulated": any(gpu.is_simulated for gpu in node.gpus),
         "simulated": node.is_simulated,
@@ -247,3 +266,13 @@ async def list_nodes(ctx: Context, _who: Bearer) -> Response:
 async def label_node(name: str, change: Labels, ctx: Context, who: Bearer) -> Response:
     check_runs_server(who, "label nodes")
     return JSONResponse(node_to_wire(await node_notes.note_node(ctx.services, name, labels=change.labels)))
+
+
+@router.post("/nodes/{name}/taints")
+async def taint_node(name: str, change: Taints, ctx: Context, who: Bearer) -> Response:
+    """One key may have several effects, each with its own value."""
+    check_runs_server(who, "taint nodes")
+    taints = {(t.key, t.effect): t.value for t in change.taints}
+    if len(taints) < len(change.taints):
+        raise Invalid("taints", "the same key and effect are there twice; name each once")
+    return JSONResponse(node_to_wire(await node_notes.note_node(ctx.services, name, taints=taints)))

@@ -92,6 +92,7 @@ def to_spec(job: wire.Job, shape: Shape, *, node_groups: Sequence[str]) -> Workl
         parallelism=min(parallelism, completions),
         worker_retries=spec.max_failure_retry or 0,
         run_retries=spec.max_job_failure_retry or 0,
+        segment_size=spec.segment_config.count_per_segment if spec.segment_config else 0,
         start_at_ms=None if start_at is None else start_at * 1000,
         ttl_s=spec.ttl_seconds_after_finished,
         is_stopped=bool(spec.stopped),

@@ -18,7 +18,7 @@ async def act(call: Call, seen: Seen, action: str) -> str:
         A sentence that says what happens now.
 
     Raises:
-        Conflict: it has ended, so that there is nothing to suspend.
+        Conflict: it has ended, so that there is nothing to suspend or to resume.
     """
     services, workload = call.ctx.services, seen.workload
     who = looking.caller(call, workload.workspace)
@@ -34,5 +34,7 @@ async def act(call: Call, seen: Seen, action: str) -> str:
         raise NotImplementedYet(f"to {action} what was made as a Lepton {workload.kind}")
     if seen.phase in ENDED and action == "suspend":
         raise Conflict(f"{seen.type} {workload.name} has ended; there is nothing to suspend")
+    if seen.phase in ENDED and not workload.spec.is_stopped:
+        raise Conflict(f"{seen.type} {workload.name} has ended; to run it again, submit it anew")
     await workloads.set_stopped(services, who, workload.id, stopped=action == "suspend", at_once=True)
     return said

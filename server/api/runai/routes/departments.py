@@ -14,7 +14,7 @@ from ..lists import Read
 from ..registry import Routes
 from ..telemetry import org_unit_telemetry
 from ..translate import org as translate
-from ..wire import DepartmentCreation, DepartmentUpdate
+from ..wire import DepartmentCreation, DepartmentUpdate, check_fixed, check_parts
 from .deps import check_cluster, cluster_id, units, usage
 from .resources import patch_resources, put_resources, set_resources
 
@@ -66,6 +66,7 @@ async def get_telemetry(call: Call) -> Response:
 @routes.post(PATH)
 async def create_department(call: Call) -> Response:
     sent = call.read(DepartmentCreation)
+    check_parts(sent)
     check_cluster(call, sent.clusterId)
     draft = translate.department_to_domain(sent, units(call).pools)
     made = await org.create_department(call.ctx.services, draft, by=call.who.name)
@@ -80,6 +81,9 @@ async def get_department(call: Call) -> Response:
 @routes.put(ONE)
 async def update_department(call: Call) -> Response:
     sent, before, pools = call.read(DepartmentUpdate), _department(call), units(call).pools
+    check_parts(sent)
+    fixed = {"id": before.id, "name": before.name, "clusterId": cluster_id(call)}
+    check_fixed(sent, fixed, "department")
     quotas = translate.quotas_to_domain(sent.resources, pools)  # refused before anything is changed
     services, by = call.ctx.services, call.who.name
     await org.update_department(

@@ -12,7 +12,7 @@ from ..call import Call
 from ..lists import Read
 from ..registry import Routes
 from ..translate import nodes as translate
-from ..wire import NodePoolCreation, NodePoolUpdate
+from ..wire import NodePoolCreation, NodePoolUpdate, check_fixed, check_parts
 from .deps import check_cluster, cluster_id, units
 
 routes = Routes()
@@ -65,6 +65,7 @@ async def count_node_pools(call: Call) -> Response:
 @routes.post(PATH)
 async def create_node_pool(call: Call) -> Response:
     sent = call.read(NodePoolCreation)
+    check_parts(sent)
     check_cluster(call, sent.clusterId)
     draft = translate.pool_to_domain(sent)
     made = await org.create_node_pool(call.ctx.services, draft, by=call.who.name)
@@ -88,6 +89,10 @@ async def merge_node_pool(call: Call) -> Response:
 
 async def _change(call: Call, *, is_whole: bool) -> Response:
     sent = call.read(NodePoolUpdate)
+    check_parts(sent)
+    before = org.get_node_pool(call.ctx.services, call.params["nodepool_id"])
+    fixed = {"id": before.id, "name": before.name, "clusterId": cluster_id(call)}
+    check_fixed(sent, fixed, "node pool")
 
     def change(before: NodePool) -> NodePool:
         return translate.change_pool(before, sent, is_whole=is_whole)

@@ -14,7 +14,7 @@ from ..lists import Read
 from ..registry import Routes
 from ..telemetry import org_unit_telemetry
 from ..translate import org as translate
-from ..wire import ProjectCreation, ProjectUpdate
+from ..wire import ProjectCreation, ProjectUpdate, check_fixed, check_parts
 from .deps import check_cluster, cluster_id, units, usage
 from .resources import patch_resources, put_resources, set_resources
 
@@ -63,6 +63,7 @@ async def get_telemetry(call: Call) -> Response:
 @routes.post(PATH)
 async def create_project(call: Call) -> Response:
     sent = call.read(ProjectCreation)
+    check_parts(sent)
     check_cluster(call, sent.clusterId)
     draft = translate.project_to_domain(sent, units(call).pools)
     made = await org.create_project(call.ctx.services, draft, by=call.who.name)
@@ -77,6 +78,11 @@ async def get_project(call: Call) -> Response:
 @routes.put(ONE)
 async def update_project(call: Call) -> Response:
     sent, before, pools = call.read(ProjectUpdate), _project(call), units(call).pools
+    check_parts(sent)
+    fixed = {"parentId": before.department_id, "requestedNamespace": before.namespace}
+    check_fixed(
+        sent, fixed | {"id": before.id, "name": before.name, "clusterId": cluster_id(call)}, "project"
+    )
     quotas = translate.quotas_to_domain(sent.resources, pools)  # refused before anything is changed
     services, by = call.ctx.services, call.who.name
     await org.update_project(services, before.id, lambda p: translate.change_project(p, sent, pools), by=by)

@@ -1,6 +1,6 @@
 """Words that workloads are described with: priorities, types, categories."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -53,8 +53,12 @@ async def list_types(call: Call) -> Response:
 async def get_type(call: Call) -> Response:
     found = [t for t in TYPES.values() if ids.of_word("type", t.name) == call.params["workload_type_id"]]
     if not found:
-        raise NotFound("workload type", call.params["workload_type_id"], among=", ".join(TYPES))
+        raise NotFound("workload type", call.params["workload_type_id"], among=_by_id("type", TYPES))
     return call.answer(_type(call, found[0]))
+
+
+def _by_id(kind: str, names: Iterable[str]) -> str:
+    return ", ".join(f"{ids.of_word(kind, name)} ({name})" for name in names)
 
 
 def _type(call: Call, one: Type) -> Json:
@@ -81,7 +85,7 @@ async def list_categories(call: Call) -> Response:
 async def get_category(call: Call) -> Response:
     found = [name for name in CATEGORIES if ids.of_word("category", name) == call.params["category_id"]]
     if not found:
-        raise NotFound("workload category", call.params["category_id"], among=", ".join(CATEGORIES))
+        raise NotFound("workload category", call.params["category_id"], among=_by_id("category", CATEGORIES))
     return call.answer(_category(call, found[0]))
 
 

@@ -6,8 +6,9 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from ....domain.org import Department, PoolQuota, Project
+from ....errors import Invalid
 from ....services import org
-from .. import errors
+from .. import errors, quirks
 from ..call import Call
 from ..translate import org as translate
 from ..wire import Resources
@@ -18,13 +19,20 @@ _LIST = TypeAdapter(list[Resources])
 
 def read_resources(call: Call) -> list[Resources]:
     """
-    A list, or an object whose `resources` is one; nothing at all is no pool.
+    A list with an entry for each node pool; nothing at all is none.
 
-    Source: runapy sends the list of `ResourcesUpdateRequest`; a falsy one arrives as no body.
+    Raises:
+        Invalid: it is something else.
+
+    Source: runapy sends the list of `ResourcesNullable`; a falsy one arrives as no body.
     """
-    body = call.body.get("resources", []) if isinstance(call.body, dict) else call.body
+    sent = call.sent or []
+    if not isinstance(sent, list):
+        raise Invalid(
+            "body", "must be a list with an entry for each node pool: [{nodePool, gpu, cpu, memory}]"
+        )
     try:
-        return _LIST.validate_python(body)
+        return _LIST.validate_python(quirks.without_empty_nulls(sent))
     except ValidationError as error:
         raise errors.invalid(error, within="resources") from error
 

@@ -43,9 +43,16 @@ def resources_of(
     cpu = compute.cpu_core_request
     if cpu is None:
         cpu = min(CPU_CORES, compute.cpu_core_limit or CPU_CORES)
+    if compute.cpu_core_limit and compute.cpu_core_limit < cpu:
+        raise Invalid(
+            f"{where}.cpuCoreLimit", f"{compute.cpu_core_limit:g} is less than the request, {cpu:g}"
+        )
     limit = compute.cpu_core_limit or most_cores
     if limit < cpu:
-        raise Invalid(f"{where}.cpuCoreLimit", f"{limit:g} is less than the request, {cpu:g}")
+        raise Invalid(
+            f"{where}.cpuCoreRequest",
+            f"{cpu:g} is more than the largest node has, {most_cores:g}; ask for less",
+        )
     top = mib_of(compute.cpu_memory_limit, f"{where}.cpuMemoryLimit") if compute.cpu_memory_limit else 0
     if compute.cpu_memory_request is None:
         memory = min(MEMORY_MIB, top or MEMORY_MIB)

@@ -10,7 +10,7 @@ from typing import Any
 from ....store.tables import EventRow
 from .. import ids
 from .org import time_to_wire
-from .phases import ENDED, message_of
+from .phases import ENDED, in_words, message_of
 from .seen import Seen
 
 COMPONENT = "homeport"
@@ -37,7 +37,7 @@ def event_to_wire(row: EventRow, seen: Seen) -> dict[str, Any]:
         "createdAt": time_to_wire(row.last_ms),
         "type": row.type,
         "reason": row.reason,
-        "message": row.message,
+        "message": in_words(row.message),
         "source": COMPONENT,
         "clusterId": seen.where.cluster_id,
         "involvedObject": {
@@ -63,9 +63,9 @@ def history(rows: Sequence[EventRow], seen: Seen) -> Iterator[dict[str, Any]]:
             begins = phase  # what was evicted has ended so, and waits again
         if begins != phase:
             phase = begins
-            yield _phase(at_ms, phase, row.message)
+            yield _phase(at_ms, phase, in_words(row.message))
     if phase != seen.phase:
-        message = message_of(seen.waiting, seen.attempts)
+        message = message_of(seen.phase, seen.waiting, seen.attempts)
         yield _phase(max(at_ms, seen.phase_since_ms), seen.phase, message)
 
 

@@ -36,7 +36,7 @@ def _gpu_bytes(figures: ReplicaFigures) -> float | None:
 HELD: Mapping[str, OfAttempt] = {
     "POD_COUNT": lambda _a, _s: 1,
     "RUNNING_POD_COUNT": lambda _a, _s: 1,
-    "GPU_ALLOCATION": lambda a, _s: len(a.gpu_uuids) * a.gpu_portion,
+    "GPU_ALLOCATION": lambda a, s: s.where.gpus_of(a),
     "GPU_MEMORY_REQUEST_BYTES": _gpu_memory,
     "CPU_REQUEST_CORES": lambda a, _s: a.cpu_cores,
     "CPU_LIMIT_CORES": lambda a, s: s.spec.cpu_limit_cores or a.cpu_cores,

@@ -214,5 +214,8 @@ def node_to_wire(
         "updatedAt": time_to_wire(created_at_ms),
     }
     if node.gpus:
-        told["gpuInfo"] = {"gpuType": gpu_type(node), "gpuCount": len(node.gpus)}
+        told["gpuInfo"] = {
+            "gpuType": gpu_type(node),
+            "gpuCount": len({g.parent_uuid or g.uuid for g in node.gpus}),
+        }
     return told

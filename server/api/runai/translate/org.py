@@ -21,9 +21,11 @@ from ..wire import (
     ProjectCreation,
     ProjectUpdate,
     Resource,
+    ResourceList,
     Resources,
     SchedulingRules,
     UnitUpdate,
+    check_parts,
 )
 
 MIB = 2**20
@@ -51,11 +53,12 @@ def quotas_to_domain(
 ) -> tuple[PoolQuota, ...]:
     """
     Args:
-        known: what is there, for a PATCH: what is not sent of a pool stays.
+        known: what is there, for a PATCH: what is not sent of a pool stays, and null is its default.
 
     Raises:
-        Invalid: no such pool, a pool twice, or an unknown priority.
+        Invalid: no such pool, a pool twice, an unknown priority, or a field that would have no effect.
     """
+    check_parts(ResourceList(resources=list(sent)))
     there = {q.pool: q for q in known}
     found: dict[str, PoolQuota] = {}
     for index, resources in enumerate(sent):
@@ -71,33 +74,43 @@ def _pool(sent: Resources, pools: Sequence[NodePool], where: str) -> NodePool:
     wanted_id, wanted_name = sent.nodePool.id, sent.nodePool.name
     for pool in pools:
         if pool.id == wanted_id or (not wanted_id and pool.name == wanted_name):
+            if wanted_name not in ("", pool.name):
+                raise Invalid(
+                    f"{where}.name",
+                    f"node pool {pool.id} is {pool.name!r}, not {wanted_name!r}; leave one out",
+                )
             return pool
         if pool.is_default and not (wanted_id or wanted_name):
             return pool
     there = ", ".join(f"{p.id} ({p.name})" for p in pools)
-    raise Invalid(f"{where}.id", f"no node pool has the id {wanted_id or wanted_name!r}; there are {there}")
+    field = "id" if wanted_id else "name"
+    raise Invalid(f"{where}.{field}", f"no node pool is {wanted_id or wanted_name!r}; there are {there}")
 
 
 def _quota(sent: Resources, before: PoolQuota, where: str) -> PoolQuota:
     units = sent.memory.units or before.memory_units
+    default = PoolQuota(before.pool)
     return replace(
         before,
-        gpu=_amount(sent.gpu, before.gpu, 1.0),
-        cpu=_amount(sent.cpu, before.cpu, 1 / MILLI),
-        memory=_amount(sent.memory, before.memory, UNITS[units]),
+        gpu=_amount(sent.gpu, before.gpu, default.gpu, 1.0),
+        cpu=_amount(sent.cpu, before.cpu, default.cpu, 1 / MILLI),
+        memory=_amount(sent.memory, before.memory, default.memory, UNITS[units]),
         rank=before.rank if sent.priority is None else _rank(sent.priority, where),
         memory_units=units,
     )
 
 
-def _amount(sent: Resource, before: Amount, factor: float) -> Amount:
-    def bound(value: float | None, old: float | None) -> float | None:
-        return old if value is None else None if value < 0 else value * factor
+def _amount(sent: Resource, before: Amount, default: Amount, factor: float) -> Amount:
+    def meant(name: str, old: float | None, none: float | None, times: float = 1.0) -> float | None:
+        value = getattr(sent, name)
+        if value is None:
+            return none if name in sent.model_fields_set else old
+        return None if value < 0 else value * times
 
     return Amount(
-        deserved=bound(sent.deserved, before.deserved),
-        limit=bound(sent.limit, before.limit),
-        weight=before.weight if sent.overQuotaWeight is None else max(0.0, sent.overQuotaWeight),
+        deserved=meant("deserved", before.deserved, default.deserved, factor),
+        limit=meant("limit", before.limit, default.limit, factor),
+        weight=meant("overQuotaWeight", before.weight, default.weight),
     )
 
 

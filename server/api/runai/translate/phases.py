@@ -63,8 +63,8 @@ def _running(workload: Workload, attempts: Sequence[Attempt]) -> str:
     done = sum(r.has_succeeded for r in replicas)
     if len(at_work) + done >= min(width(workload.spec), len(replicas)):
         return "Running"
-    if workload.spec.completions > width(workload.spec):
-        return "Running"  # the next task is on its way
+    if workload.spec.completions > width(workload.spec) or (workload.spec.starts_singly and at_work):
+        return "Running"  # the next one is on its way
     if len(at_work) + done >= minimum(workload.spec) > 1 and not is_below_minimum(workload, attempts):
         return "Running"  # an elastic one has enough
     return "Degraded" if any(r.failures or r.was_evicted for r in replicas) else "Initializing"
@@ -104,13 +104,25 @@ def reason_of(waiting: Unplaced | None) -> str | None:
     return None if waiting is None else REASONS.get(waiting.code)
 
 
-def message_of(waiting: Unplaced | None, attempts: Sequence[Attempt]) -> str:
-    """The same text as that of the events: why it waits, or how the last attempt of a pod ended."""
+def in_words(text: str) -> str:
+    """A sentence of Homeport's own in Run:ai's words: the scheduler calls a pool as Lepton does."""
+    return text.replace("node group", "node pool")
+
+
+def message_of(phase: str, waiting: Unplaced | None, attempts: Sequence[Attempt]) -> str:
+    """
+    The same text as that of the events: why it waits, what keeps it from running, or how the last
+    attempt of a pod ended. What runs has no trouble, whatever it had before.
+    """
     if waiting is not None:
-        return "; ".join(waiting.reasons)
+        return in_words("; ".join(waiting.reasons))
+    if phase == "Running":
+        return ""
+    if phase == "Initializing":
+        attempts = [a for a in attempts if a.is_live]
     latest = {a.replica_id: a for a in sorted(attempts, key=lambda a: a.number)}  # what runs again is well
     last = max((a for a in latest.values() if a.message), key=lambda a: a.number, default=None)
-    return "" if last is None else last.message
+    return "" if last is None else in_words(last.message)
 
 
 def is_waiting(phase: str) -> bool:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from .....scheduler.model import Unplaced
+from ....domain.inventory import profile_part
 from ....domain.org import Department, Project
 from ....domain.rules import category_of
 from ....domain.runs import current_run, finished_at_ms, minimum, width
@@ -89,7 +90,7 @@ class Seen:
     @cached_property
     def gpus(self) -> float:
         """That it has now, in devices."""
-        return round(sum(len(a.gpu_uuids) * a.gpu_portion for a in self.live), 4)
+        return round(sum(self.where.gpus_of(a) for a in self.live), 4)
 
     @property
     def asked_pools(self) -> tuple[str, ...]:
@@ -108,6 +109,15 @@ class Seen:
         if self.phase not in phases.ENDED:
             return None
         return finished_at_ms(self.workload, self.attempts)
+
+    @cached_property
+    def guaranteed_until_ms(self) -> int | None:
+        """Until when none of its pods may be evicted that a guaranteed runtime protects; None: none does."""
+        if not self.spec.is_preemptible or not self.where.guaranteed_s:
+            return None
+        spans = ((a, self.where.guaranteed_s.get(self.where.pools.get(a.node, ""))) for a in self.live)
+        ends = [(a.started_at_ms or a.placed_at_ms) + s * SECOND_MS for a, s in spans if s]
+        return max(ends, default=None)
 
     @cached_property
     def phase_since_ms(self) -> int:
@@ -191,7 +201,8 @@ def asked(seen: Seen, pods: int = 1) -> dict[str, Any]:
             "gpuMemory": {"request": once or mib_to_wire(spec.gpu_memory_mib * pods)},
         }
     else:
-        gpu = {"request": round(spec.gpu_count * spec.gpu_portion * pods, 4)}
+        each = spec.gpu_portion * profile_part(spec.mig_profile)
+        gpu = {"request": round(spec.gpu_count * each * pods, 4)}
         if "gpuPortionLimit" in sent:
             gpu["limit"] = round(spec.gpu_count * sent["gpuPortionLimit"] * pods, 4)
         told |= {"gpuRequestType": "portion", "gpu": gpu} if spec.gpu_count else {"gpu": gpu}
@@ -203,7 +214,7 @@ def allocated(attempts: Sequence[Attempt], where: Where) -> dict[str, Any]:
     live = [a for a in attempts if a.is_live]
     gpu_mib = sum(where.gpu_mib.get(u, 0) * a.gpu_portion for a in live for u in a.gpu_uuids)
     return {
-        "gpu": round(sum(len(a.gpu_uuids) * a.gpu_portion for a in live), 4),
+        "gpu": round(sum(where.gpus_of(a) for a in live), 4),
         "gpuMemory": mib_to_wire(round(gpu_mib)),
         "cpu": round(sum(a.cpu_cores for a in live), 4),
         "cpuMemory": mib_to_wire(sum(a.memory_mib for a in live)),

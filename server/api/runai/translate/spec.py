@@ -22,6 +22,7 @@ BACKOFF_LIMIT = 6  # as Kubernetes' own for jobs
 SECRET_KEY = "value"  # Homeport's secrets hold one value each
 FIELDS = ("metadata.name", "metadata.namespace", "spec.nodeName")  # of a pod, that a variable may take
 ENV_NAME = re.compile(r"[^=\0-\x1f\x7f]+")
+IGNORED = "FieldIgnored"  # the reason of an event
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -133,14 +134,14 @@ def _with_members(spec: WorkloadSpec, creation: wire.Creation, name: str) -> Wor
             return replace(
                 spec, completions=size, parallelism=size, member_names=members.names,
                 min_members=members.least if members.least < size else None,
-                first=_master(spec, creation),
+                first=_master(spec, creation), is_led=True,
             )  # fmt: skip
         case wire.TrainingCreation(spec=asked):
             completions = asked.completions or asked.parallelism or 1
             names = tuple(f"{name}-0-{i}" for i in range(completions)) if completions > 1 else ()
             return replace(
                 spec, completions=completions, parallelism=min(asked.parallelism or 1, completions),
-                member_names=names,
+                member_names=names, starts_singly=True,  # only distributed workloads are gangs (rule 12)
             )  # fmt: skip
         case _:
             return spec
@@ -266,5 +267,18 @@ def _warnings(asked: wire.PodSpec) -> list[tuple[str, str]]:
     for name in ("gpu_portion_limit", "gpu_memory_limit"):
         if getattr(asked.compute, name) is not None:
             alias = wire.Compute.model_fields[name].alias
-            told.append(("FieldIgnored", f"spec.compute.{alias} is kept, and not enforced on the device"))
+            told.append((IGNORED, f"spec.compute.{alias} is kept, and not enforced on the device"))
+    if isinstance(asked, wire.DistributedSpec):
+        for name, default in wire.OF_MPI.items():
+            if getattr(asked, name) not in (None, default):
+                alias = wire.DistributedSpec.model_fields[name].alias
+                told.append((IGNORED, f"spec.{alias} is for MPI only, and has no effect"))
+        if asked.clean_pod_policy in ("None", "Running"):
+            told.append(
+                (
+                    IGNORED,
+                    f"spec.cleanPodPolicy {asked.clean_pod_policy} has no effect: no container stays "
+                    "once its pod has ended, and its log does",
+                )
+            )
     return told

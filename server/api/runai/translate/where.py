@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ....domain.inventory import HostNode, Shape
+from ....domain.inventory import HostNode, Shape, device_part
 from ....domain.org import Department, Org, Project
+from ....domain.workload import Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,8 @@ class Where:
     """
     Args:
         projects: by name, which is the workspace of a workload. departments: by id.
-        pools: of nodes, by node id. gpu_mib: of devices, by UUID. default_pool: its name.
+        pools: of nodes, by node id. gpu_mib: of devices, by UUID. gpu_parts: what they count for in GPUs.
+        guaranteed_s: that preemptible work runs before it may be evicted, by pool; only those that have it.
     """
 
     cluster_id: str
@@ -20,8 +22,14 @@ class Where:
     departments: Mapping[str, Department]
     pools: Mapping[str, str]
     gpu_mib: Mapping[str, int]
+    gpu_parts: Mapping[str, float]
+    guaranteed_s: Mapping[str, int]
     nodes: Sequence[HostNode]
     shapes: Sequence[Shape]
+
+    def gpus_of(self, attempt: Attempt) -> float:
+        """That it has, in devices; what is not there any more counts for nothing."""
+        return sum(self.gpu_parts.get(u, 0.0) for u in attempt.gpu_uuids) * attempt.gpu_portion
 
     def project_of(self, workspace: str) -> Project:
         """One that was deleted lives on in what it had run, without an id."""
@@ -42,6 +50,8 @@ def where_of(cluster_id: str, org: Org, nodes: Sequence[HostNode], shapes: Seque
         {d.id: d for d in org.departments},
         {n.id: n.node_group for n in nodes},
         {g.uuid: g.memory_mib for n in nodes for g in n.gpus},
+        {g.uuid: device_part(g) for n in nodes for g in n.gpus},
+        {p.name: p.min_runtime_s for p in org.pools if p.min_runtime_s},
         nodes,
         shapes,
     )

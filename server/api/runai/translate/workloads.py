@@ -39,6 +39,7 @@ FIELDS: Mapping[str, Read[Seen]] = {
     "category": lambda s: s.category,
     "totalPendingTimeSeconds": lambda s: s.pending_s,
     "totalRunningTimeSeconds": lambda s: s.running_s,
+    "guaranteedRuntimeEndsAt": lambda s: at(s.guaranteed_until_ms),
     "priority": lambda s: s.spec.priority,
     "priorityClassName": lambda s: _priority_name(s),
 }
@@ -70,7 +71,7 @@ def record(seen: Seen) -> dict[str, Any]:
         "phase": phase,
         "phaseUpdatedAt": since,
         "phaseReason": phases.reason_of(waiting),
-        "phaseMessage": phases.message_of(waiting, seen.attempts),
+        "phaseMessage": phases.message_of(phase, waiting, seen.attempts),
         "k8sPhase": phases.k8s_phase(phase),
         "k8sPhaseUpdatedAt": since,
         "conditions": _conditions(seen),
@@ -98,6 +99,7 @@ def record(seen: Seen) -> dict[str, Any]:
         "idleAllocatedGpus": seen.gpus if seen.idle else 0,
         "totalPendingTimeSeconds": seen.pending_s,
         "totalRunningTimeSeconds": seen.running_s,
+        "guaranteedRuntimeEndsAt": _time(seen.guaranteed_until_ms),
         "actionsSupport": {"delete": not workload.is_deleting, "suspend": seen.type in SUSPENDED},
     }
     if waiting is not None:
@@ -105,7 +107,7 @@ def record(seen: Seen) -> dict[str, Any]:
             {
                 "nodePool": pool,
                 "phaseReason": phases.reason_of(waiting) or waiting.code.value,
-                "reason": reason,
+                "reason": phases.in_words(reason),
             }
             for pool in seen.asked_pools[:1]
             for reason in waiting.reasons
@@ -192,6 +194,9 @@ def _conditions(seen: Seen) -> list[dict[str, str]]:
     since = time_to_wire(seen.phase_since_ms)
     placed = {"type": "PodScheduled", "status": str(has_place), "lastTransitionTime": since}
     if seen.waiting is not None and not has_place:
-        placed |= {"reason": seen.waiting.code.value, "message": "; ".join(seen.waiting.reasons)}
+        placed |= {
+            "reason": seen.waiting.code.value,
+            "message": phases.in_words("; ".join(seen.waiting.reasons)),
+        }
     ready = {"type": "Ready", "status": str(seen.phase == "Running"), "lastTransitionTime": since}
     return [placed, ready]
