@@ -179,7 +179,7 @@ class SteeredClock:
         self._sleepers = _Sleepers()
         self._timer: asyncio.TimerHandle | None = None
         if kept is not None:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 self._go_on(json.loads(kept.read_bytes()))
 
     def now_ms(self) -> int:

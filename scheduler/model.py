@@ -247,6 +247,7 @@ class Snapshot:
     Args:
         starving: ids that have waited for so long that places are kept for them.
         claimants: ids for which others were evicted; what those leave is theirs.
+        may_move: nothing is under way to another place, unseen here, which what is moved now could take.
     """
 
     nodes: tuple[Node, ...]
@@ -257,6 +258,7 @@ class Snapshot:
     pools: tuple[Pool, ...] = ()
     starving: frozenset[str] = frozenset()
     claimants: frozenset[str] = frozenset()
+    may_move: bool = True
 
 
 class Code(Enum):
@@ -280,6 +282,7 @@ class EvictedBy(Enum):
     RECLAIM = "reclaimed"
     PREEMPTION = "preempted"
     CONSOLIDATION = "consolidated"
+    RESERVATION = "reserved"
     STALE_GANG = "stale gang"
 
 

@@ -1,5 +1,7 @@
 """The only entry point: a whole snapshot in, a whole plan out."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
 from .holding import Held
 from .model import Code, Placement, Plan, Snapshot, Unplaced
 from .preempt import Waiting, make_room
@@ -23,22 +25,44 @@ def plan(snapshot: Snapshot) -> Plan:
     state = State(snapshot)
     cycle = _Cycle(state)
     lines = lines_of(state)
-    for line in lines if snapshot.claimants else ():
-        # Equal asks are as good as each other: the first of the class takes the place.
-        for _ in range(len(snapshot.claimants.intersection(line.ids))):
-            if not cycle.serve(line):
-                break
-    beyond: list[Line] = []
-    order = Order(state, (line for line in lines if line.at < len(line.ids)), beyond)
-    while order.next is not None or beyond:
-        line = order.next
-        if line is None:
-            order, beyond = Order(state, beyond), []
-            continue
+    if snapshot.claimants:
+        _serve_claimants(state, cycle, lines)
+    for line, advance in _in_order(state, (line for line in lines if line.at < len(line.ids))):
         if not cycle.serve(line):
             cycle.refuse(line)
-        order.advance()
+        advance()
     return cycle.end()
+
+
+def _in_order(state: State, lines: Iterable[Line]) -> Iterator[tuple[Line, Callable[[], None]]]:
+    """Whatever is next, with what is to be called once it was answered."""
+    beyond: list[Line] = []
+    order = Order(state, lines, beyond)
+    while order.next is not None or beyond:
+        if order.next is None:
+            order, beyond = Order(state, beyond), []
+            continue
+        yield order.next, order.advance
+
+
+def _serve_claimants(state: State, cycle: "_Cycle", lines: Sequence[Line]) -> None:
+    """
+    Among themselves in the order of all: what was evicted may be a claimant, too, and would else take the
+    place of the one that it was evicted for.
+    """
+    whole = {line.number: line for line in lines}
+    claims: list[Line] = []
+    for line in lines:
+        # Equal asks are as good as each other: the first of the class take the places.
+        count = len(state.snapshot.claimants.intersection(line.ids))
+        if count:
+            claims.append(Line(state, line.ask, line.ids[:count], line.number))
+    for claim, advance in _in_order(state, claims):
+        if cycle.serve(claim):
+            whole[claim.number].at = claim.at
+        else:
+            claim.at = len(claim.ids)  # those of its class that are left wait for their turn among all
+        advance()
 
 
 class _Cycle:

@@ -1,8 +1,10 @@
 """
-Room for what waits: consolidation, reclaim, preemption, and the end of stale gangs, in this order.
+Room for what waits: consolidation, nodes of reservations for their owners, reclaim, preemption, and the end
+of stale gangs, in this order.
 
 Each solution is tried out whole on the working copy before anybody is evicted for it. Source: the cycle of
-Run:ai and KAI-Scheduler (allocate, consolidation, reclaim, preempt, stale gang eviction).
+Run:ai and KAI-Scheduler (allocate, consolidation, reclaim, preempt, stale gang eviction). Reservations are
+Lepton's: they come before what queues owe each other, and after moves, by which nobody loses a place.
 """
 
 import heapq
@@ -16,6 +18,8 @@ from .preemption.consolidate import sentence as moved_to
 from .preemption.reclaim import Reclaimer, is_entitled, is_lasting
 from .preemption.search import Budget, Memo, Singles, Solution, let_go, places_after, singles_of, smallest
 from .preemption.steps import Choice, Step, Victims, minimum_of
+from .preemption.take_back import at_home, in_force, may_be_taken_for, sparing_owners
+from .preemption.take_back import sentence as reserved_for
 from .state import State
 
 Places = tuple[Placement, ...]
@@ -59,7 +63,7 @@ def make_room(state: State, waiting: Sequence[Waiting]) -> Room:
     maker = _Maker(state)
     left = [w for w in waiting if w.ids]
     if left and state.snapshot.running:
-        for attempt in (maker.consolidate, maker.reclaim, maker.preempt):
+        for attempt in (maker.consolidate, maker.take_back, maker.reclaim, maker.preempt):
             left = maker.serve(left, attempt)
     maker.end_stale()
     return Room(tuple(maker.evictions), maker.promised, maker.moved)
@@ -73,8 +77,12 @@ class _Maker:
         self.moved: dict[str, Placement] = {}
         self._budget = Budget()
         self._victims = Victims(state)
+        self._in_force = in_force(state)
+        self._of_reservations: dict[str, Victims] = {}
+        self._at_home: dict[int, tuple[AskClass, AskClass]] = {}
         self._memo: Memo = {}
         self._is_left_over = False
+        self._ended: dict[str, dict[int, AskClass]] = {}  # of what goes whole, by queue
 
     def serve(self, waiting: Sequence[Waiting], attempt: Attempt) -> list[Waiting]:
         """One stage for all; what is left of each class for the next."""
@@ -115,7 +123,12 @@ class _Maker:
                 heapq.heappush(heads, head(number))
 
     def _goes_on(self, ask: AskClass) -> bool:
-        """Whether a gang that wants one more member still runs: it may be what has just been evicted."""
+        """
+        Whether a gang that wants one more member still runs: it may be what has just been evicted. Whose
+        member it is nobody says, so after the end of one such gang those of all wait for the next cycle.
+        """
+        if any(is_alike(ended, ask) for ended in self._ended.get(ask.queue, {}).values()):
+            return False
         return any(is_alike(r.ask, ask) for r in self.state.running_in(ask.queue))
 
     def _fits_already(self, ask: AskClass, id_: str) -> bool:
@@ -132,7 +145,7 @@ class _Maker:
 
     def consolidate(self, ask: AskClass, id_: str) -> bool:
         state = self.state
-        if ask.gpu_count == 0 or not has_enough(state, ask):
+        if ask.gpu_count == 0 or not state.snapshot.may_move or not has_enough(state, ask):
             return False
         pools = [p for p in state.pools_of(ask) if state.quota_refusal(ask, p, with_leaving=True) is None]
         if not pools:
@@ -140,9 +153,10 @@ class _Maker:
         there = state.pool_names if EVERYWHERE in pools else tuple(pools)
 
         def steps() -> Choice:
-            return self._victims.of(
+            some = self._victims.of(
                 self._victims.queues, there, lambda r: not (r.was_moved or is_alike(r.ask, ask))
             )
+            return sparing_owners(state, ask, some)
 
         self._budget.begin(64)
         found = smallest(state, ask, steps, lambda some: move(state, ask, some), self._budget)
@@ -157,6 +171,31 @@ class _Maker:
         for step in found.steps:
             for member in step.members:
                 state.take(member.ask, (result.moved[member.id],), promised=True)
+        return True
+
+    def take_back(self, ask: AskClass, id_: str) -> bool:
+        """Of the nodes of its reservation; see `preemption/take_back.py`. Its queues are asked as ever."""
+        state, name = self.state, ask.reservation
+        if name is None or name not in self._in_force:
+            return False
+        # One object for each class: much is remembered by what it is worked out of.
+        home = self._at_home.setdefault(id(ask), (ask, at_home(ask)))[1]
+        victims = self._of_reservations.get(name)
+        if victims is None:
+            victims = Victims(state, lambda r: may_be_taken_for(name, r))
+            self._of_reservations[name] = victims
+        self._budget.begin()
+
+        def steps() -> Choice:
+            return victims.below(victims.queues, state.pool_names)
+
+        found = smallest(
+            state, home, steps, lambda some: places_after(state, home, some), self._budget,
+            singles=self._singles("take back", home, "", (), steps),
+        )  # fmt: skip
+        if found is None:
+            return False
+        self._commit(ask, id_, found, EvictedBy.RESERVATION, lambda step, _: reserved_for(state, ask, step))
         return True
 
     def reclaim(self, ask: AskClass, id_: str) -> bool:
@@ -179,7 +218,7 @@ class _Maker:
             self._budget.begin()
 
             def steps(those: Sequence[str] = those) -> Choice:
-                return self._victims.below(tuple(those), (pool,))
+                return sparing_owners(state, ask, self._victims.below(tuple(those), (pool,)))
 
             found = smallest(
                 state, ask, steps, lambda some: places_after(state, ask, some), self._budget,
@@ -202,7 +241,8 @@ class _Maker:
         self._budget.begin()
 
         def steps() -> Choice:
-            return self._victims.below((ask.queue,), state.pool_names, ask.priority)
+            some = self._victims.below((ask.queue,), state.pool_names, ask.priority)
+            return sparing_owners(state, ask, some)
 
         def places(some: Sequence[Step]) -> Places | None:
             found = places_after(state, ask, some)
@@ -264,7 +304,12 @@ class _Maker:
         # A GPU for a GPU leaves nothing for the next: it need not even look.
         self._is_left_over |= gpus != asked or not gpus or how is EvictedBy.CONSOLIDATION
         let_go(self.state, found.steps)
-        self._victims.gone(found.steps)
+        for step in found.steps:
+            if step.is_whole:
+                its = step.members[0].ask
+                self._ended.setdefault(step.queue, {})[id(its)] = its
+        for victims in (self._victims, *self._of_reservations.values()):
+            victims.gone(found.steps)
         self.state.take(ask, found.result, promised=True)
         self.promised[id_] = found.result
         self.evictions.extend(evictions)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..runtime.clock import Clock, Steerable, SteeredClock, SystemClock, VirtualClock
 from ..runtime.faults import Faults
-from .errors import Conflict
+from .errors import Conflict, StoreRefused
 
 if TYPE_CHECKING:
     from ..runtime.drivers.simulated import RuleBook
@@ -51,11 +51,22 @@ class Levers:
 
 
 def open_clock(data_dir: Path, *, is_movable: bool) -> Clock:
-    """The machine's, unless it may be moved, or an earlier server's on this directory has been."""
+    """
+    The machine's, unless it may be moved, or an earlier server's on this directory has been.
+
+    Raises:
+        StoreRefused: where it was moved to cannot be read.
+    """
     kept = data_dir / "clock.json"
-    if is_movable or kept.exists():
+    if not is_movable and not kept.exists():
+        return SystemClock()
+    try:
         return SteeredClock(kept=kept, is_movable=is_movable)
-    return SystemClock()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreRefused(
+            f"{kept} cannot be read: {error}; it says where this server's time was moved to. Mend it, or "
+            "remove it: time then is the machine's, and what was written later lies in the future"
+        ) from error
 
 
 def steerable(clock: Clock) -> Steerable | None:

@@ -42,8 +42,9 @@ def is_alike(one: AskClass, other: AskClass) -> bool:
 
 def move(state: State, ask: AskClass, steps: Sequence[Step]) -> Move | None:
     """
-    Whether all of them find another place and the ask one, whoever of them is served first: the next cycles
-    place them anew, and must not undo what was done for this.
+    Whether the ask finds a place and then all of them another one. This is the order of the next cycles, too,
+    else they would undo what was done for this: those who leave are told for whom, who is served before
+    anybody else (`Snapshot.claimants`), so none of them gets its old place first, however nodes are filled.
     """
     if sum(len(s.members) for s in steps) > MOST_MOVED:
         return None
@@ -51,13 +52,9 @@ def move(state: State, ask: AskClass, steps: Sequence[Step]) -> Move | None:
         return None  # a gang that has lost a member starts anew with all of them, elsewhere or not
     mark = state.mark()
     let_go(state, steps)
-    groups = _groups(steps)
-    after = state.mark()
-    first = _served(state, ask, groups, is_ask_first=False)
-    state.rollback(after)
-    last = _served(state, ask, groups, is_ask_first=True) if first is not None else None
+    found = _served(state, ask, _groups(steps))
     state.rollback(mark)
-    return last
+    return found
 
 
 def _groups(steps: Sequence[Step]) -> list[tuple[AskClass, tuple[Running, ...]]]:
@@ -75,22 +72,17 @@ def _groups(steps: Sequence[Step]) -> list[tuple[AskClass, tuple[Running, ...]]]
 
 
 def _served(
-    state: State, ask: AskClass, groups: Sequence[tuple[AskClass, tuple[Running, ...]]], *, is_ask_first: bool
+    state: State, ask: AskClass, groups: Sequence[tuple[AskClass, tuple[Running, ...]]]
 ) -> Move | None:
+    places = state.promise(state.need(ask))
+    if places is None:
+        return None
     moved: dict[str, Placement] = {}
-    places: tuple[Placement, ...] = ()
-    for is_ask in (is_ask_first, not is_ask_first):
-        if is_ask:
-            found = state.promise(state.need(ask))
-            if found is None:
-                return None
-            places = found
-            continue
-        for group, members in groups:
-            found = state.promise(state.need(group))
-            if found is None:
-                return None
-            moved.update({m.id: p for m, p in zip(members, found, strict=True)})
+    for group, members in groups:
+        found = state.promise(state.need(group))
+        if found is None:
+            return None
+        moved.update({m.id: p for m, p in zip(members, found, strict=True)})
     return Move(places, moved)
 
 

@@ -134,10 +134,13 @@ class Victims:
 
     Of a workload that keeps its minimum only members beyond it go, one by one from the last on; the rest
     goes whole, and only where every member of it may.
+
+    Args:
+        may_go: of one member, whatever becomes of the others.
     """
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, state: State, may_go: Callable[[Running], bool] = may_ever_go) -> None:
+        self._state, self._may_go = state, may_go
         self._steps: dict[str, tuple[Step, ...]] = {}
         self._by_queue: dict[tuple[str, tuple[str, ...]], list[tuple[Step, ...]]] = {}
         self._choices: dict[tuple[object, ...], Choice] = {}
@@ -148,7 +151,7 @@ class Victims:
         lowest: dict[str, int] = {}
         for r in self._state.snapshot.running:
             ask = r.ask
-            if ask.priority < lowest.get(ask.queue, inf) and may_ever_go(r):
+            if ask.priority < lowest.get(ask.queue, inf) and self._may_go(r):
                 lowest[ask.queue] = ask.priority
         return lowest
 
@@ -215,12 +218,12 @@ class Victims:
             return
         order = self._ranked.place[workload]
         beyond = beyond_minimum(members)
-        spare = [m for m in beyond if may_ever_go(m)]
+        spare = [m for m in beyond if self._may_go(m)]
         if len(spare) == len(members):
             spare.pop()  # nothing holds them together: the last of them ends the workload
         for number, member in enumerate(spare):
             yield _step(self._state, order + number, [member], beyond=None)
-        if all(may_ever_go(m) for m in members):
+        if all(map(self._may_go, members)):
             yield _step(self._state, order + MOST_MEMBERS - 1, members, beyond)
 
 

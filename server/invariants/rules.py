@@ -15,6 +15,7 @@ from .facts import Facts
 ON = frozenset({ContainerState.RUNNING, ContainerState.PAUSED})
 LEAVING = frozenset({Phase.STOPPING, Phase.DELETING})
 CHOSEN = frozenset({"reclaimed", "preempted", "consolidated"})  # ways to be evicted in favour of another
+RESERVED = "reserved"  # in favour of one whose reservation has the node; who bursts has agreed to that
 EPSILON = 1e-6  # sums of portions such as 0.1 are not exact
 # SQLite takes the log back into the file every 4 MiB; one beyond this has a reader that never ends.
 MOST_WAL_BYTES = 64 * 2**20
@@ -142,7 +143,9 @@ def _of_workloads(facts: Facts) -> list[str]:
         evicted = sum(a.reason == EVICTED for a in attempts)
         if evicted > told["Evicted"] + told["DoubleClaim"] + told["IdleLimit"]:
             found.append(f"{id_} was evicted {evicted} times, and its events tell of {told['Evicted']}")
-        if not workload.spec.is_preemptible and (ways := {_way(a) for a in attempts} & CHOSEN):
+        spec = workload.spec
+        never = CHOSEN if spec.may_burst and spec.reservation else CHOSEN | {RESERVED}
+        if not spec.is_preemptible and (ways := {_way(a) for a in attempts} & never):
             found.append(f"{id_} cannot be preempted, and was {', '.join(sorted(ways))}")
         begun = sum(a.number == workload.first_attempt for a in attempts)
         if workload.spec.serving is None and 0 < begun < (least := first_members(workload.spec)):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from sqlmodel import Session
 
-from ...scheduler.model import AskClass, Eviction, Plan, Snapshot
+from ...scheduler.model import AskClass, EvictedBy, Eviction, Plan, Snapshot
 from ..domain.evictions import (
     DOUBLE_CLAIM,
     DoubleClaim,
@@ -16,6 +16,7 @@ from ..domain.evictions import (
     named_for,
 )
 from ..domain.lifecycle import needed
+from ..domain.runs import EVICTED
 from ..domain.workload import Attempt, Workload
 from ..snapshot.asks import workload_of
 from ..snapshot.work import Work, attempt_key
@@ -131,10 +132,35 @@ def held_back(works: Mapping[str, Work], odd: Mapping[str, Work]) -> dict[str, s
     """
     held: dict[str, str] = {}
     for work in odd.values():
-        waiting = [i for i in work.made_room_for if i in works and works[i].asks]
+        waiting = [evicted_for(a) for a in _left(work) if _claimed(a, works)]
         if waiting:
             held |= {ask.id: min(waiting) for ask, _ in work.asks}
     return held
+
+
+def _left(work: Work) -> list[Attempt]:
+    """The evicted ones that none has followed yet, of what waits."""
+    if not work.made_room_for:
+        return []
+    last = {a.index: a for a in sorted(work.attempts, key=lambda a: a.number)}
+    return [a for a in last.values() if a.reason == EVICTED]
+
+
+def _claimed(evicted: Attempt, works: Mapping[str, Work]) -> list[str]:
+    """
+    Ids of the asks of the workload for which it was evicted, while that has a claim to its place. Once it
+    had a place and lost it again it has none: two that were evicted for each other would both claim. Nor
+    have members beyond a minimum for which room was made.
+    """
+    asker = works.get(evicted_for(evicted))
+    if asker is None:
+        return []
+    since = evicted.evicting_at_ms
+    later = [a for a in asker.attempts if since is not None and a.placed_at_ms > since]
+    if any(not a.is_live for a in later):
+        return []
+    has_begun = bool(later) and len(later) == len(asker.live)
+    return [ask.id for ask, _ in asker.asks if not (has_begun and ask.is_extra)]
 
 
 def with_claimants(snapshot: Snapshot, works: Mapping[str, Work], odd: Mapping[str, Work]) -> Snapshot:
@@ -145,12 +171,12 @@ def with_claimants(snapshot: Snapshot, works: Mapping[str, Work], odd: Mapping[s
     Args:
         odd: as above.
     """
-    left = {i for work in odd.values() for i in work.made_room_for}
-    left |= {evicted_for(a) for w in odd.values() for a in w.live if a.evicting_at_ms is not None}
-    if not left:
+    leave = [a for w in odd.values() for a in w.live if a.evicting_at_ms is not None]
+    leave += [a for w in odd.values() for a in _left(w)]
+    if not any(map(evicted_for, leave)):
         return snapshot
-    asks = {ask.id for i in left if i in works for ask, _ in works[i].asks}
-    return replace(snapshot, claimants=frozenset(asks), may_move=not any(map(_is_moving, odd.values())))
+    asks = frozenset(id_ for a in leave for id_ in _claimed(a, works))
+    return replace(snapshot, claimants=asks, may_move=not any(map(_is_moving, odd.values())))
 
 
 def _is_moving(work: Work) -> bool:
@@ -177,12 +203,13 @@ def sparing(
 ) -> list[Eviction]:
     """
     Those groups that take nothing from these queues: a queue whose evicted work was left out of
-    the plan looks as if it asked for less than it does.
+    the plan looks as if it asked for less than it does. To the owners of a reservation that is all the same.
     """
     spared = set(queues)
     return [
         e
         for group in by_asker(evictions)
-        if not any(works[e.workload].workload.workspace in spared for e in group)
+        if group[0].how is EvictedBy.RESERVATION
+        or not any(works[e.workload].workload.workspace in spared for e in group)
         for e in group
     ]

@@ -108,6 +108,17 @@ def test_database_of_another_program_is_refused(home: World) -> None:
     assert "did not make" in refusal(home)
 
 
+@pytest.mark.parametrize(
+    "told", ["", "[]", '{"now_ms": 5}', '{"now_ms": "x", "ahead_ms": 0, "is_frozen": false}']
+)
+def test_clock_that_cannot_be_read_is_refused_with_what_to_do(home: World, told: str) -> None:
+    (home.data_dir / "clock.json").write_text(told)
+    said = refusal(home)
+    assert f"{home.data_dir / 'clock.json'} cannot be read" in said
+    assert "remove it" in said
+    assert "Traceback" not in said
+
+
 def test_directory_that_cannot_be_used_is_refused_in_one_sentence(home: World) -> None:
     home.data_dir.rmdir()
     home.data_dir.write_text("a file")

@@ -452,6 +452,48 @@ def test_place_belongs_to_whom_it_was_made_for(is_gone: bool) -> None:
     assert with_claimants(snapshot, nobody, odd_of(nobody)) is snapshot
 
 
+def test_claim_ends_when_the_one_it_was_for_had_its_place_and_lost_it() -> None:
+    """Or two that were evicted for each other would claim each other's place without end."""
+    asker = replace(job(), id="v", name="v")
+    first = replace(evicted(), evicting_at_ms=NOW - 20, evicted_by="reclaimed for v")
+    had = replace(
+        first, replica_id="v-0", workload_id="v", placed_at_ms=NOW - 10, evicting_at_ms=NOW - 5,
+        evicted_by="preempted for w",
+    )  # fmt: skip
+    works = works_of((job(), [first]), (asker, [had]))
+    snapshot = build(Facts(()), works.values())
+    assert with_claimants(snapshot, works, odd_of(works)).claimants == {"w/0"}
+    assert held_back(works, odd_of(works)) == {"v/0": "w"}
+    before = works_of((job(), [first]), (asker, [replace(had, placed_at_ms=NOW - 30, evicted_by="idle")]))
+    assert held_back(before, odd_of(before)) == {"w/0": "v"}
+
+
+def test_claim_is_for_the_minimum_of_a_gang_where_that_had_to_begin() -> None:
+    asker = replace(gang(2, min_members=1), id="v", name="v")
+    first = replace(evicted(), evicting_at_ms=NOW - 20, evicted_by="consolidated for v")
+    begun = replace(attempt(), replica_id="v-0", workload_id="v", state=AttemptState.RUNNING)
+    for placed_at_ms, claimants in ((NOW - 10, set[str]()), (NOW - 30, {"v/1"})):
+        works = works_of((job(), [first]), (asker, [replace(begun, placed_at_ms=placed_at_ms)]))
+        snapshot = build(Facts(()), works.values())
+        assert with_claimants(snapshot, works, odd_of(works)).claimants == claimants
+
+
+def test_nothing_is_moved_while_something_is_on_its_way() -> None:
+    asker = replace(job(), id="v", name="v")
+    for how, may_move in (("consolidated", False), ("preempted", True)):
+        leaving = replace(attempt(), evicting_at_ms=NOW, evicted_by=f"{how} for v")
+        works = works_of((job(), [leaving]), (asker, []))
+        snapshot = build(Facts(()), works.values())
+        assert with_claimants(snapshot, works, odd_of(works)).may_move is may_move
+    assert not without(snapshot, ["v/0"]).may_move
+
+
+def test_owners_of_a_reservation_take_from_a_queue_of_which_something_is_held_back() -> None:
+    works = works_of((job(), [attempt()]))
+    taken = [replace(e, how=EvictedBy.RESERVATION) for e in plan_of(attempt(), by="a/0")]
+    assert sparing(taken, {"local"}, works) == taken
+
+
 # -- rules ---------------------------------------------------------------------
 
 BUILD = {"category": "Build", "gpu_count": 1}

@@ -7,10 +7,10 @@ import pytest
 
 from homeport.scheduler.model import EvictedBy, Plan
 from homeport.scheduler.plan import plan
-from tests.unit.scenarios import consolidation, gangs, preempt, reclaim
+from tests.unit.scenarios import consolidation, gangs, preempt, reclaim, reservations
 from tests.unit.scenarios.tables import Scenario, expected, leftover, outcome, rows, snapshot_of
 
-ALL = (*reclaim.SCENARIOS, *preempt.SCENARIOS, *gangs.SCENARIOS, *consolidation.SCENARIOS)
+ALL = tuple(s for table in (reclaim, preempt, gangs, consolidation, reservations) for s in table.SCENARIOS)
 EACH = pytest.mark.parametrize("scenario", ALL, ids=[s.name for s in ALL])
 
 
@@ -81,6 +81,22 @@ def of(scenarios: tuple[Scenario, ...], name: str) -> Plan:
             id="consolidated",
         ),
         pytest.param(
+            reservations.SCENARIOS, "what-was-there-before-goes-if-it-can-be-preempted",
+            "evicted: node n1 is reserved for r, and project a has come for it",
+            id="reserved",
+        ),
+        pytest.param(
+            reservations.SCENARIOS, "who-bursts-goes-even-where-it-cannot-be-preempted",
+            "evicted: node n1 is reserved for r, and project a has come for it; what cannot be preempted has "
+            "to go, too, where it bursts to another reservation",
+            id="reserved-and-not-preemptible",
+        ),
+        pytest.param(
+            reservations.SCENARIOS, "room-is-made-for-a-gang-on-the-nodes-of-its-reservation",
+            "evicted: node n2 is reserved for r, and project a has come for it",
+            id="reserved-for-a-gang",
+        ),
+        pytest.param(
             gangs.SCENARIOS, "a-stale-gang-is-evicted-for-nobody",
             "evicted: stale gang, 2 of its members have run for too long without the others: "
             "it needs at least 3",
@@ -105,3 +121,10 @@ def test_nobody_is_moved_again_before_it_has_settled() -> None:
     assert [e.how for e in plan(world).evicted] == [EvictedBy.CONSOLIDATION]
     settling = replace(world, running=tuple(replace(r, was_moved=True) for r in world.running))
     assert plan(settling).evicted == ()
+
+
+def test_nobody_is_moved_while_another_is_on_its_way() -> None:
+    """It is seen neither where it was nor where it goes: its new place would be given away."""
+    cases = {s.name: s for s in consolidation.SCENARIOS}
+    world = snapshot_of(cases["the-last-comer-is-moved"])
+    assert plan(replace(world, may_move=False)).evicted == ()

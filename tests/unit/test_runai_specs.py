@@ -287,7 +287,8 @@ def test_pytorch_has_a_master_and_its_workers() -> None:
     made = spec("Distributed", numWorkers=2)
     assert made.member_names == ("work-master-0", "work-worker-0", "work-worker-1")
     assert (made.completions, made.parallelism, made.min_members) == (3, 3, None)
-    assert made.is_led and not made.starts_singly
+    assert made.is_led
+    assert not made.starts_singly
     found = dict(environment.environment(seen(made).workload, attempt(2)))
     wanted = {"MASTER_ADDR": "work-master-0", "MASTER_PORT": "23456", "WORLD_SIZE": "3", "RANK": "2"}
     assert wanted.items() <= found.items()
@@ -406,7 +407,8 @@ def test_pods_are_there_before_they_have_a_place() -> None:
 
 def test_pods_of_a_plain_training_start_as_there_is_room() -> None:
     made = spec(completions=3, parallelism=3)
-    assert made.starts_singly and not made.is_led
+    assert made.starts_singly
+    assert not made.is_led
     assert seen(made, attempt(1)).phase == "Running"
     gang = spec("Distributed", numWorkers=2)
     assert seen(gang, attempt(1)).phase != "Running"

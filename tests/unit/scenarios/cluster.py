@@ -7,6 +7,7 @@ from homeport.scheduler.model import (
     UNLIMITED,
     AskClass,
     EvictedBy,
+    Eviction,
     Node,
     Placement,
     Plan,
@@ -16,6 +17,7 @@ from homeport.scheduler.model import (
     Running,
     Snapshot,
     Strategy,
+    Unplaced,
 )
 from homeport.scheduler.plan import plan
 
@@ -40,6 +42,10 @@ class Cluster:
     Args:
         grace: cycles that pass between an eviction and the end of what is evicted.
         quotas: of each queue, in GPUs.
+        left_for: the job for which a member, by its job and index, was evicted, and how many attempts there
+            had been by then; until it runs again.
+        moving: running ids of what leaves for another place.
+        lost_at: the number of the last attempt of a job that has gone.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict[str, Node])
@@ -47,6 +53,11 @@ class Cluster:
     jobs: dict[str, Job] = field(default_factory=dict[str, Job])
     running: dict[str, Running] = field(default_factory=dict[str, Running])
     leaves_in: dict[str, int] = field(default_factory=dict[str, int])
+    left_for: dict[tuple[str, int], tuple[str, int]] = field(
+        default_factory=dict[tuple[str, int], tuple[str, int]]
+    )
+    moving: set[str] = field(default_factory=set[str])
+    lost_at: dict[str, int] = field(default_factory=dict[str, int])
     strategy: Strategy = Strategy.BINPACK
     grace: int = 1
     submitted: int = 0
@@ -57,6 +68,10 @@ class Cluster:
 
     def add_node(self, name: str, gpus: int) -> None:
         self.nodes[name] = node_of((name, str(gpus)))
+
+    def reserve(self, node: str, reservation: str | None) -> None:
+        """From now on; whoever is there stays."""
+        self.nodes[node] = replace(self.nodes[node], reservation=reservation)
 
     def set_quota(self, queue: str, gpus: float, *, limit: float = UNLIMITED.gpus, **fields: object) -> None:
         quota = Quota(replace(UNLIMITED, gpus=gpus), replace(UNLIMITED, gpus=limit))
@@ -71,6 +86,7 @@ class Cluster:
 
     def end(self, name: str) -> None:
         del self.jobs[name]
+        self.left_for = {member: by for member, by in self.left_for.items() if member[0] != name}
         for id_ in [i for i, r in self.running.items() if r.workload == name]:
             self._gone(id_)
 
@@ -87,9 +103,20 @@ class Cluster:
             if r.workload == name:
                 self.running[id_] = replace(r, is_protected=is_protected)
 
+    def _claims(self, name: str, since: int) -> list[str]:
+        """Ids of the asks of a job that claim what was left for it; none once it had that and lost it."""
+        if name not in self.jobs or self.lost_at.get(name, 0) > since:
+            return []
+        numbers = [number_of(r.id) for r in self.members(name)]
+        has_begun = bool(numbers) and min(numbers) > since
+        return [id_ for id_, ask in self._asks(self.jobs[name]) if not (has_begun and ask.is_extra)]
+
     def _gone(self, id_: str) -> None:
+        name = self.running[id_].workload
+        self.lost_at[name] = max(self.lost_at.get(name, 0), number_of(id_))
         del self.running[id_]
         self.leaves_in.pop(id_, None)
+        self.moving.discard(id_)
 
     # -- what the scheduler sees --------------------------------------------------------------------------
 
@@ -107,9 +134,10 @@ class Cluster:
             for id_, ask in self._asks(job):
                 pending[ask] = (*pending.get(ask, ()), id_)
                 rank[id_] = job.rank
+        claimants = frozenset(id_ for claim in self.left_for.values() for id_ in self._claims(*claim))
         return Snapshot(
             tuple(nodes.values()), pending, rank, tuple(self.running.values()), tuple(self.queues.values()),
-            (Pool("default", self.strategy),),
+            (Pool("default", self.strategy),), claimants=claimants, may_move=not self.moving,
         )  # fmt: skip
 
     def _asks(self, job: Job) -> list[tuple[str, AskClass]]:
@@ -128,7 +156,7 @@ class Cluster:
     def cycle(self) -> Plan:
         """One plan, checked and carried out; then one cycle's time passes."""
         snapshot = self.snapshot()
-        answer = plan(snapshot)
+        answer = self._plan(snapshot)
         check(snapshot, answer)
         for id_, places in answer.placed.items():
             name, _, index = id_.partition("+")
@@ -136,7 +164,13 @@ class Cluster:
                 self._start(self.jobs[name], int(index) if index else offset, place)
         for eviction in answer.evicted:
             self.evictions += 1
-            self.running[eviction.id] = replace(self.running[eviction.id], is_leaving=True)
+            victim = self.running[eviction.id]
+            self.running[eviction.id] = replace(victim, is_leaving=True)
+            if eviction.how is EvictedBy.CONSOLIDATION:
+                self.moving.add(eviction.id)
+            if eviction.by:
+                by = eviction.by.partition("+")[0]
+                self.left_for[victim.workload, victim.index] = by, self.attempts
             self.leaves_in[eviction.id] = self.grace
         for id_, left in list(self.leaves_in.items()):
             if left <= 0:
@@ -148,8 +182,39 @@ class Cluster:
             self.running[id_] = replace(r, is_stale=not r.is_leaving and len(staying) < r.ask.members)
         return answer
 
+    def _plan(self, snapshot: Snapshot) -> Plan:
+        """What was evicted is looked at last while somebody for whom it was waits, too."""
+        held: dict[str, str] = {}
+        for (name, _), (by, since) in self.left_for.items():
+            if self._claims(by, since):
+                held |= {id_: by for id_, _ in self._asks(self.jobs[name])}
+        if not held:
+            return plan(snapshot)
+        pending = {ask: tuple(i for i in ids if i not in held) for ask, ids in snapshot.pending.items()}
+        pending = {ask: ids for ask, ids in pending.items() if ids}
+        first = plan(replace(snapshot, pending=pending, may_move=False))
+        if not {i.partition("+")[0] for i in (*first.placed, *first.promised)} & {*held.values()}:
+            return plan(snapshot)
+        # A queue of which something is not looked at seems to ask for less than it does.
+        spared = {self.jobs[i.partition("+")[0]].ask.queue for i in held}
+        kept = {
+            e.by or e.workload
+            for e in first.evicted
+            if self.jobs[e.workload].ask.queue in spared and e.how is not EvictedBy.RESERVATION
+        }
+        first = replace(
+            first, unplaced={**first.unplaced, **dict.fromkeys(held, Unplaced(("it made room",)))}
+        )
+        if not kept:
+            return first
+        evicted = tuple(e for e in first.evicted if (e.by or e.workload) not in kept)
+        served = {e.by for e in evicted}  # what others were promised may have been left over by the spared
+        promised = {id_: places for id_, places in first.promised.items() if id_ in served}
+        return replace(first, evicted=evicted, promised=promised)
+
     def _start(self, job: Job, index: int, place: Placement) -> None:
         self.attempts += 1
+        self.left_for.pop((job.name, index), None)
         id_ = f"{job.name}/{index}#{self.attempts}"
         self.running[id_] = Running(id_, job.name, job.ask, place, job.rank, index)
 
@@ -166,6 +231,10 @@ class Cluster:
         return len(self.members(name, with_leaving=False)) >= self.jobs[name].ask.members
 
 
+def number_of(running_id: str) -> int:
+    return int(running_id.rpartition("#")[2])
+
+
 def check(snapshot: Snapshot, answer: Plan) -> None:
     """What must hold of every plan, whatever happened before."""
     asks = {id_: ask for ask, ids in snapshot.pending.items() for id_ in ids}
@@ -173,7 +242,7 @@ def check(snapshot: Snapshot, answer: Plan) -> None:
     assert set(answer.placed) | set(answer.unplaced) == set(asks)
     assert not set(answer.placed) & set(answer.unplaced)
     _check_capacity(snapshot, answer, asks)
-    _check_evictions(running, answer)
+    _check_evictions(snapshot, running, answer)
     _check_quotas(snapshot, answer, asks)
 
 
@@ -203,7 +272,18 @@ def _check_capacity(snapshot: Snapshot, answer: Plan, asks: dict[str, AskClass])
     assert all(left >= -SLACK for left in free.values()), "more is promised than comes free"
 
 
-def _check_evictions(running: dict[str, Running], answer: Plan) -> None:
+def _check_taken_back(snapshot: Snapshot, eviction: Eviction, running: dict[str, Running]) -> None:
+    """Whoever names a reservation takes its nodes, and no others, from who does not name it."""
+    victim = running[eviction.id]
+    name = next(a.reservation for a, ids in snapshot.pending.items() if eviction.by in ids)
+    kept = {n.name for n in snapshot.nodes if name and n.reservation == name}
+    assert kept & {r.placement.node for r in running.values() if r.workload == victim.workload}
+    assert victim.ask.reservation != name, "one who names the reservation is evicted for another"
+    has_agreed = victim.ask.may_burst and victim.ask.reservation
+    assert victim.ask.is_preemptible or has_agreed, "who has not agreed to go is evicted"
+
+
+def _check_evictions(snapshot: Snapshot, running: dict[str, Running], answer: Plan) -> None:
     staying: Counter[str] = Counter(r.workload for r in running.values() if not r.is_leaving)
     before = staying.copy()
     for eviction in answer.evicted:
@@ -213,7 +293,10 @@ def _check_evictions(running: dict[str, Running], answer: Plan) -> None:
         if eviction.how is EvictedBy.STALE_GANG:
             assert victim.is_stale
             continue
-        assert victim.ask.is_preemptible, "what is not preemptible is evicted"
+        if eviction.how is EvictedBy.RESERVATION:
+            _check_taken_back(snapshot, eviction, running)
+        else:
+            assert victim.ask.is_preemptible, "what is not preemptible is evicted"
         assert not victim.is_protected, "what is protected is evicted"
         assert eviction.by in answer.promised
     for r in running.values():

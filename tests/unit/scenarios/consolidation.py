@@ -176,4 +176,34 @@ SCENARIOS = (
                    g/1 consolidated a4""",
         waits="a4 WaitsForEvicted",
     ),
+    Scenario(
+        "of-half-full-nodes-of-a-spread-pool-one-is-cleared", 13, "contract: and the pending job then fits",
+        nodes="""n1 2
+                 n2 2
+                 n3 2
+                 n4 2""",
+        queues="a quota=8",
+        running="""a1 a 1 n1
+                   a2 a 1 n2
+                   a3 a 1 n3
+                   a4 a 1 n4""",
+        waiting="a5 a 2",
+        evicted="a4 consolidated a5",
+        waits="a5 WaitsForEvicted",
+        spread=True,
+    ),
+    Scenario(
+        "members-of-one-segment-come-together-when-one-is-moved", 13, "contract: segments of near nodes",
+        nodes="""n1 1 segment=s
+                 n2 1 segment=s
+                 n3 1 segment=t
+                 n4 1 segment=t""",
+        queues="""a quota=0
+                  b quota=4""",
+        running="""a1 a 1 n1
+                   c1 b 1 n3 keep""",
+        waiting="b1 b 1 x2 segment=2",
+        evicted="a1 consolidated b1",
+        waits="b1 WaitsForEvicted",
+    ),
 )  # fmt: skip

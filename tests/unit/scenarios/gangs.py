@@ -233,7 +233,8 @@ SCENARIOS = (
         queues="""a quota=0
                   b quota=4""",
         running="""a1 a 1 n1
-                   c1 b 1 n3 keep""",
+                   c1 b 1 n3 keep
+                   c2 b 1 n4 keep""",
         waiting="b1 b 1 x2 segment=2",
         evicted="a1 reclaimed b1",
         waits="b1 WaitsForEvicted",

@@ -4,18 +4,19 @@ Scenarios as tables of text, so that a person who knows schedulers can check the
 A scenario is what is there and what one cycle makes of it, a row for each. Words after the first columns:
 
     queues   id            quota= limit= weight= rank= in=<department>
-    nodes    name gpus     pool= product= cpu= memory= segment= label=k:v taint=k down
+    nodes    name gpus     pool= product= cpu= memory= segment= label=k:v taint=k kept=<reservation> down
     running  id queue gpus node[:device][,node...]   one node for each member, in order; gpus may be a portion
     waiting  id queue gpus x<members>
 
 Words for work, waiting or running: `p=` its priority (40, a training's, without it), `keep` it is not
 preemptible, `humble` it may not preempt, `pool=`, `product=`, `cpu=`, `min=` members (else all), `extra` one
 member beyond the minimum, `on=k:v` only nodes with that label, `tolerates=k`, `segment=` members that share
-a segment. For what runs: `of=` its workload, `protected`, `leaving`, `stale`. Age is the order of the rows,
-the running first, unless `age=` says otherwise.
+a segment, `names=` its reservation, `bursts` to the nodes of others. For what runs: `of=` its workload,
+`protected`, `leaving`, `stale`. Age is the order of the rows, the running first, unless `age=` says
+otherwise.
 
     placed   id node[,node...]
-    evicted  id reclaimed|preempted|consolidated|stale by       members of a gang are id/0, id/1 ...
+    evicted  id reclaimed|preempted|consolidated|reserved|stale by     members of a gang are id/0, id/1 ...
     waits    id reason
 """
 
@@ -104,6 +105,7 @@ def node_of(row: tuple[str, ...]) -> Node:
         total_memory_mib=memory, segment=words.get("segment", ""),
         labels=frozenset({_pair(words["label"])}) if "label" in words else frozenset(),
         taints=frozenset({Taint(words["taint"])}) if "taint" in words else frozenset(),
+        reservation=words.get("kept"),
     )  # fmt: skip
 
 
@@ -118,6 +120,7 @@ def ask_of(queue: str, gpus: str, words: dict[str, str], members: int = 1) -> As
         pools=tuple(words["pool"].split(",")) if "pool" in words else (),
         is_preemptible="keep" not in words, can_preempt="humble" not in words, is_extra="extra" in words,
         mig_profile=words.get("mig", ""), segment_size=int(words.get("segment", 0)),
+        reservation=words.get("names"), may_burst="bursts" in words,
         affinity=((_labelled(words["on"]),),) if "on" in words else (),
         tolerations=frozenset({Toleration(words["tolerates"])}) if "tolerates" in words else frozenset(),
     )  # fmt: skip
