@@ -22,8 +22,9 @@ class LogPumps:
             self._tasks.start(key, lambda: self._follow(key, handle))
 
     def take_lapsed(self) -> set[Key]:
-        """Those whose pump has failed since this was last asked."""
-        lapsed, self._lapsed = self._lapsed, set()
+        """Those whose pump has failed since this was last asked, once its pause is over."""
+        lapsed = {key for key in self._lapsed if key not in self._tasks}
+        self._lapsed -= lapsed
         return lapsed
 
     async def finish(self, key: Key, handle: Handle) -> None:

@@ -199,7 +199,6 @@ class ReconcileLoop:
         now = m.clock.now_ms()
         view = self._look(observed, now)
         actions = diff(view.workloads, view.attempts, view.observed, now_ms=now)
-        self._attention.settle(*view.without(workload_of(a) for a in actions), now)
         attempts = view.all_attempts
         if self._is_first:
             self._is_first = False
@@ -211,6 +210,8 @@ class ReconcileLoop:
         await self._record([a for a in actions if isinstance(a, Record | Change)])
         self._addresses = {(o.replica_id, o.attempt): o.address for o in observed if o.address}
         await self._show_routes()
+        # Not before: where one of these failed, all of them are looked at again.
+        self._attention.settle(*view.without(workload_of(a) for a in actions), now)
         coming = self._coming(attempts, view.observed)
         for action in actions:
             if not isinstance(action, Launch) or action.attempt.key not in coming:
