@@ -68,6 +68,7 @@ class Traffic:
         self._heard: list[Heard] = []
         self._seconds: dict[str, deque[tuple[int, Counter[tuple[str, str]]]]] = {}
         self._ended_s: dict[str, float] = {}
+        self._woken_s: dict[str, float] = {}  # when a request was last told to wait, before it is counted
         self._marks: dict[str, _Mark] = {}
         self._serving: set[tuple[str, str]] = set()  # key and replica that may have open requests
         self._adopted: set[tuple[str, str]] = set()  # of those, what an earlier server took out
@@ -81,6 +82,7 @@ class Traffic:
 
     def wake(self, key: str) -> None:
         self.wakes.add(key)
+        self._woken_s[key] = self._clock.monotonic_s()
         self._poke()
 
     def records(self, records: Sequence[AccessRecord]) -> None:
@@ -153,6 +155,7 @@ class Traffic:
                 since_s = max(since_s, min(now_s, now_s - (now_ms - ready_ms) / 1000))
         if told.open or told.held:
             since_s = now_s
+        since_s = max(since_s, self._woken_s.get(key, since_s))  # counters come later than a wake
         self._marks[key] = _Mark(now_s, told.requests, told.last_request_ms, ready_ms, since_s)
         return now_s - since_s
 
@@ -162,7 +165,7 @@ class Traffic:
         for route in routes:
             kept.add(route.key)
             self._serving.update((route.key, target.id) for target in route.replicas)
-        for of_key in (self._seconds, self._ended_s, self._marks):
+        for of_key in (self._seconds, self._ended_s, self._woken_s, self._marks):
             for key in of_key.keys() - kept:
                 del of_key[key]
         self.wakes &= kept

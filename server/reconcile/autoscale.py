@@ -83,7 +83,8 @@ class Autoscaler:
         mine = [a for a in attempts if a.is_live and revision_of(workload, a) == goal(workload)]
         been_ready = {a.index for a in mine if a.ready_at_ms is not None and a.draining_at_ms is None}
         is_settled = not is_rolling(workload) and len(been_ready) >= wanted_replicas(workload)
-        is_settled = is_settled and all(a.ready_at_ms is not None for a in mine)
+        # Who wakes may have been ready before it was paused; a request waits for it.
+        is_settled = is_settled and not workload.is_waking and all(a.ready_at_ms is not None for a in mine)
         since_ms = max((a.ready_at_ms for a in mine if a.ready_at_ms), default=0)
         return Seen(
             ready=len(ready),

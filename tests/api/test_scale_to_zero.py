@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from homeport.runtime.model import ContainerState
+from homeport.server.data_plane import DataPlane
 
 from .endpoints import SERVES, Endpoint, endpoint
 from .home import Api
@@ -225,6 +226,28 @@ def test_warm_zero_keeps_containers_and_gpus_and_wakes_at_once(play: Any) -> Non
                 await e.until("ready", lambda: e.phase == "ready")
             assert [a.key for a in e.attempts] == before
             assert behind.asked == 3
+
+    play(scenario, SERVES, warm_zero=True)
+
+
+def test_warm_endpoint_that_a_request_wakes_stays_up_where_its_counters_come_late(
+    play: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway tells of a wake at once, and of what it counts now and then."""
+
+    async def scenario(api: Api) -> None:
+        async with endpoint(api) as (e, behind):
+            await at_zero(e)
+            await e.passes(1, step_s=1)
+            told = api.at.home.loop.machine.traffic.source.counters()
+            late = {key: replace(counted) for key, counted in told.items()}
+            monkeypatch.setattr(DataPlane, "counters", lambda _: late)
+            assert (await e.ask()).status_code == 200
+            await e.until("ready", lambda: e.phase == "ready")
+            await e.passes(50)
+            assert (e.phase, len(e.events("ScaledToZero")), behind.asked) == ("ready", 1, 1)
+            await e.passes(20)
+            await is_at_zero(e)
 
     play(scenario, SERVES, warm_zero=True)
 

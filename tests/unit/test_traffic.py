@@ -100,6 +100,18 @@ def test_idle_time_runs_from_the_last_request_and_not_while_one_is_open() -> Non
         assert world.idle_s() == 3
 
 
+def test_wake_ends_the_idle_time_before_the_counters_tell_of_it() -> None:
+    world = World()
+    world.ask()
+    world.clock.advance(100)
+    assert world.idle_s() == 100
+    world.traffic.wake(KEY)
+    world.clock.advance(1)
+    assert world.idle_s() == 1
+    world.gateway.told[KEY].held = 1
+    assert world.idle_s() == 0
+
+
 def test_idle_time_begins_anew_when_a_replica_becomes_ready() -> None:
     world = World()
     world.idle_s()
