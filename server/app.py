@@ -118,26 +118,14 @@ async def open_home(
         prices = parse_prices(settings.prices)
         check_prices(prices, [shape.name for shape in shapes_of(nodes)])
         woken, closing = asyncio.Event(), asyncio.Event()
-        folders = HostFolders((settings.data_dir / "volumes").resolve(), settings.allow_host_path)
-        volumes.make_own_folders(folders)
-        passphrase = settings.secret_key.get_secret_value() if settings.secret_key else None
         gpus = choose_health(store, clock, nodes, driver, woken.set, lambda: loop.observed, levers.faults)
-
-        def down_nodes() -> frozenset[str]:
-            return levers.faults.down_nodes if levers.faults else frozenset()
-
-        services = Services(
-            store, clock, nodes, woken.set, folders, SecretBox(settings.data_dir, passphrase),
-            gpus.unhealthy, down_nodes,
-        )  # fmt: skip
+        services = make_services(settings, store, clock, ground, gpus, woken.set)
         await org.ensure_defaults(services)
         if settings.seed is not None:
             from .world.seeding import seed_org
 
             await seed_org(services, world)
-        for locked in (secret_service.check_key(services), registries.check_key(services)):
-            if locked:
-                log.warning("%s", locked)
+        warn_of_locked(services)
         before = int(store.setting("gateway_port") or 0)
         traffic = Traffic(clock, woken.set)
         tls = open_tls(settings, clock)
@@ -161,6 +149,30 @@ async def open_home(
         yield Home(
             http.app, http.build, services, driver, loop, metrics, closing, ground.note, plane, levers, tls
         )
+
+
+def make_services(
+    settings: Settings, store: Store, clock: Clock, ground: Ground, gpus: GpuHealth, wake: Callable[[], None]
+) -> Services:
+    folders = HostFolders((settings.data_dir / "volumes").resolve(), settings.allow_host_path)
+    volumes.make_own_folders(folders)
+    passphrase = settings.secret_key.get_secret_value() if settings.secret_key else None
+    faults = ground.levers.faults
+
+    def down_nodes() -> frozenset[str]:
+        return faults.down_nodes if faults else frozenset()
+
+    return Services(
+        store, clock, ground.nodes, wake, folders, SecretBox(settings.data_dir, passphrase),
+        gpus.unhealthy, down_nodes,
+    )  # fmt: skip
+
+
+def warn_of_locked(services: Services) -> None:
+    """What was locked with another key; all else works."""
+    for locked in (secret_service.check_key(services), registries.check_key(services)):
+        if locked:
+            log.warning("%s", locked)
 
 
 def make_machine(

@@ -207,13 +207,21 @@ def _sort_fields(request: Request, fields: list[tuple[bytes, bytes]]) -> None:
             raise _Refused(EXPECTATION)
         request.expects_continue = request.has_body
     if nominated:
-        request.keep_alive = b"close" not in nominated and (request.is_11 or b"keep-alive" in nominated)
-        if not NO_FIELDS.issuperset(nominated):
-            pairs = zip(lines, names, strict=True)
-            request.lines = [line for line, low in pairs if low not in nominated]
-        may_upgrade = request.is_11 and not request.has_body and not upgrade.lower().startswith(b"h2")
-        if b"upgrade" in nominated and may_upgrade:
-            request.upgrade = upgrade
+        _obey_connection(request, nominated, names, upgrade)
+
+
+def _obey_connection(request: Request, nominated: list[bytes], names: list[bytes], upgrade: bytes) -> None:
+    """
+    Args:
+        nominated: what the Connection fields say. names: of `request.lines`, in lower case.
+    """
+    request.keep_alive = b"close" not in nominated and (request.is_11 or b"keep-alive" in nominated)
+    if not NO_FIELDS.issuperset(nominated):
+        pairs = zip(request.lines, names, strict=True)
+        request.lines = [line for line, low in pairs if low not in nominated]
+    may_upgrade = request.is_11 and not request.has_body and not upgrade.lower().startswith(b"h2")
+    if b"upgrade" in nominated and may_upgrade:
+        request.upgrade = upgrade
 
 
 def _is_special(low: bytes) -> bool:

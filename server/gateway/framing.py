@@ -41,15 +41,15 @@ class Cutter:
 
     def cut(self, data: bytes, start: int) -> int:
         """The end of the piece that begins at `start`; the caller asks again from there."""
-        if start == 0 and self._tail:
-            found = (self._tail + data[:3]).find(BLANK_LINE)
+        if start < 3 and self._tail:  # the blank line may have begun before `data`
+            found = (self._tail + data[start : start + 3]).find(BLANK_LINE)
             if found >= 0:
-                end = found + 4 - len(self._tail)
-                self._tail = data[:end][-3:]
+                end = start + found + 4 - len(self._tail)
+                self._tail = (self._tail + data[start:end])[-3:]
                 return end
         found = data.find(BLANK_LINE, max(start - 3, 0))
         end = len(data) if found < 0 else found + 4
-        self._tail = data[end - 3 : end] if end >= 3 else (self._tail + data[:end])[-3:]
+        self._tail = data[end - 3 : end] if end >= 3 else (self._tail + data[start:end])[-3:]
         return end
 
 

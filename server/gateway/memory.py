@@ -34,14 +34,22 @@ class Memory:
         self._line = b"%b %b/" % (request.method, prefix)
         self._fields = head[head.find(b"\r\n") :] if request.is_11 else b""
 
-    def recall(self, revision: int) -> Known | None:
+    def recall(self, data: bytes, end: int, revision: int) -> Known | None:
+        """What is known of a head like the last one; it is `data` up to `end`."""
+        if self.known is None:
+            return None
+        if end == self.size and data.startswith(self.head):
+            return self._if_valid(revision)
+        return self._elsewhere(data, end, revision)
+
+    def _if_valid(self, revision: int) -> Known | None:
         if self.known is None or self.known.revision != revision:
             self.size, self._fields = -1, b""
             return None
         return self.known
 
-    def recall_for(self, data: bytes, end: int, revision: int) -> Known | None:
-        """For a head that is `data` up to `end` and differs from the last one in its target only."""
+    def _elsewhere(self, data: bytes, end: int, revision: int) -> Known | None:
+        """It differs from the last one in its target only."""
         fields = self._fields
         line_end = end - len(fields)
         if not fields or end > MOST_REMEMBERED or not data.startswith(self._line):
@@ -49,7 +57,7 @@ class Memory:
         if data.find(b"\r\n") != line_end or data[line_end:end] != fields:
             return None
         match = TARGET_AND_VERSION.fullmatch(data, len(self._line), line_end)
-        known = self.recall(revision) if match else None
+        known = self._if_valid(revision) if match else None
         return known.elsewhere(b"/" + match[1]) if known and match else None
 
     def hash_of(self, authorization: bytes) -> str:

@@ -438,7 +438,8 @@ def supervisor_of(handle: Handle) -> int:
             argv = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if any(arg.endswith(b"process_shim.py") for arg in argv) and argv[-2].endswith(handle.name.encode()):
+        is_supervisor = any(arg.endswith(b"process/supervisor/__main__.py") for arg in argv)
+        if is_supervisor and argv[-2].endswith(handle.name.encode()):
             return int(folder.name)
     pytest.fail(f"no supervisor of {handle.name}")
 

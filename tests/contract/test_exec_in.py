@@ -18,7 +18,7 @@ from fcntl import ioctl
 
 import pytest
 
-from homeport.runtime.drivers.process_shim import is_running
+from homeport.runtime.drivers.process.supervisor.processes import is_running
 from tests.conftest import RUNTIMES
 from tests.sdk import Sdk, open_sdk
 from tests.world import World, eventually, world

@@ -48,6 +48,13 @@ def test_each_blank_line_is_a_cut_however_the_bytes_arrive(stream: bytes, data: 
     assert blank_lines <= cuts
 
 
+def test_a_blank_line_is_a_cut_when_it_shares_bytes_with_one_of_two_pieces() -> None:
+    cutter = Cutter()
+    assert cutter.cut(b"a\r\n\r", 0) == 4
+    assert cutter.cut(b"\n\r\nb", 0) == 1
+    assert cutter.cut(b"\n\r\nb", 1) == 3
+
+
 def chunked(parts: list[bytes], trailer: bytes = b"") -> bytes:
     return b"".join(b"%x;x=y\r\n%b\r\n" % (len(p), p) for p in parts if p) + b"0\r\n" + trailer + b"\r\n"
 

@@ -48,10 +48,8 @@ SEARCHED = ("name", "type", "projectName", "departmentName", "submittedBy", "pha
 
 def record(seen: Seen) -> dict[str, Any]:
     """One of the generic list; what has no value is left out, but for what clients may rely on."""
-    workload, spec, phase = seen.workload, seen.spec, seen.phase
+    workload, spec = seen.workload, seen.spec
     pods = pods_asked(seen)
-    waiting = seen.waiting if phases.is_waiting(phase) else None
-    since = time_to_wire(seen.phase_since_ms)
     told: dict[str, Any] = {
         "tenantId": TENANT_ID,
         "id": seen.id,
@@ -65,16 +63,10 @@ def record(seen: Seen) -> dict[str, Any]:
         "namespace": seen.project.namespace,
         "submittedBy": workload.owner,
         "createdAt": time_to_wire(workload.created_at_ms),
-        "updatedAt": since,
+        "updatedAt": time_to_wire(seen.phase_since_ms),
         "deletedAt": _time(workload.archived_at_ms),
         "completedAt": _time(seen.completed_ms),
-        "phase": phase,
-        "phaseUpdatedAt": since,
-        "phaseReason": phases.reason_of(waiting),
-        "phaseMessage": phases.message_of(phase, waiting, seen.attempts),
-        "k8sPhase": phases.k8s_phase(phase),
-        "k8sPhaseUpdatedAt": since,
-        "conditions": _conditions(seen),
+        **_phase(seen),
         "priority": spec.priority,
         "priorityClassName": _priority_name(seen),
         "preemptible": spec.is_preemptible,
@@ -102,16 +94,6 @@ def record(seen: Seen) -> dict[str, Any]:
         "guaranteedRuntimeEndsAt": _time(seen.guaranteed_until_ms),
         "actionsSupport": {"delete": not workload.is_deleting, "suspend": seen.type in SUSPENDED},
     }
-    if waiting is not None:
-        told["pendingSchedulingMessages"] = [
-            {
-                "nodePool": pool,
-                "phaseReason": phases.reason_of(waiting) or waiting.code.value,
-                "reason": phases.in_words(reason),
-            }
-            for pool in seen.asked_pools[:1]
-            for reason in waiting.reasons
-        ]
     always = ("deletedAt",)
     return {k: v for k, v in told.items() if v is not None or k in always}
 
@@ -165,6 +147,32 @@ def spec_of(seen: Seen) -> dict[str, Any]:
     elif spec.serving is None and spec.completions > 1:
         told |= {"completions": spec.completions, "parallelism": spec.parallelism}
     return {k: v for k, v in told.items() if v is not None}
+
+
+def _phase(seen: Seen) -> dict[str, Any]:
+    """How far it is, and what it waits for."""
+    phase, since = seen.phase, time_to_wire(seen.phase_since_ms)
+    waiting = seen.waiting if phases.is_waiting(phase) else None
+    told: dict[str, Any] = {
+        "phase": phase,
+        "phaseUpdatedAt": since,
+        "phaseReason": phases.reason_of(waiting),
+        "phaseMessage": phases.message_of(phase, waiting, seen.attempts),
+        "k8sPhase": phases.k8s_phase(phase),
+        "k8sPhaseUpdatedAt": since,
+        "conditions": _conditions(seen),
+    }
+    if waiting is not None:
+        told["pendingSchedulingMessages"] = [
+            {
+                "nodePool": pool,
+                "phaseReason": phases.reason_of(waiting) or waiting.code.value,
+                "reason": phases.in_words(reason),
+            }
+            for pool in seen.asked_pools[:1]
+            for reason in waiting.reasons
+        ]
+    return told
 
 
 def _unit(seen: Seen) -> dict[str, str]:

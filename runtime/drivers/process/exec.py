@@ -14,10 +14,11 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
-from ..clock import Clock
-from ..errors import ExecRefused, RuntimeUnavailable
-from ..exec_session import HANG_UP_S, ExecEnd, ExecSession, Output, Refused
-from . import process_exec_shim, process_shim
+from ...clock import Clock
+from ...errors import ExecRefused, RuntimeUnavailable
+from ...exec_session import HANG_UP_S, ExecEnd, ExecSession, Output, Refused
+from . import exec_shim
+from .supervisor.state import is_locked, read_state
 
 CHUNK_BYTES = 64 * 1024
 QUEUED = 8  # chunks that wait for the reader; the command waits then, too
@@ -32,8 +33,8 @@ async def open_exec(clock: Clock, folder: Path, command: tuple[str, ...], *, tty
     Args:
         folder: of the attempt; its supervisor says which process is the workload's.
     """
-    state = process_shim.read_state(folder)
-    if "child_pid" not in state or "exit_code" in state or not process_shim.is_locked(folder):
+    state = read_state(folder)
+    if "child_pid" not in state or "exit_code" in state or not is_locked(folder):
         raise ExecRefused("its command does not run")
     if sys.platform != "linux":
         raise ExecRefused("the process runtime runs further commands only on Linux, which has /proc")
@@ -41,7 +42,7 @@ async def open_exec(clock: Clock, folder: Path, command: tuple[str, ...], *, tty
         "command": command,
         "tty": tty,
         "pid": state["child_pid"],
-        "ticks": state["child_ticks"],
+        "ticks": state.get("child_ticks"),
         "parent": os.getpid(),
     }
     try:
@@ -99,7 +100,7 @@ def _spawn(
         order.seek(0)
         process = subprocess.Popen(
             [
-                sys.executable, "-I", "-S", process_exec_shim.__file__,
+                sys.executable, "-I", "-S", exec_shim.__file__,
                 str(order.fileno()), str(tell),
             ],
             stdin=given[0], stdout=given[1], stderr=given[2],
@@ -208,7 +209,7 @@ class ProcessExec:
         self._watch.cancel()
 
     async def _end_with_workload(self) -> None:
-        while process_shim.is_locked(self._folder):
+        while is_locked(self._folder):
             await self._clock.sleep(WATCH_S)
         if not self._exit.done():
             self._error, self._is_hung_up = "it was ended, since its container has ended", True
