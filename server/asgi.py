@@ -30,6 +30,7 @@ from .services import access
 from .services.applications import Applications
 from .services.attempt_logs import LogSources
 from .services.context import Services
+from .services.identity_providers import FILE, IdentityProviders
 from .services.jwt_tokens import TokenIssuer
 from .settings import Settings
 
@@ -91,7 +92,8 @@ def make_asgi(parts: Parts) -> Http:
     settings, services = parts.settings, parts.services
     lifetime = timedelta(seconds=settings.runai_token_lifetime_s)
     key = settings.data_dir / "token.key"
-    issuer = TokenIssuer(Applications(services.store), services.clock, key, lifetime)
+    providers = IdentityProviders(settings.data_dir / FILE)
+    issuer = TokenIssuer(Applications(services.store), services.clock, key, lifetime, providers)
     runai = RunaiContext(
         services, issuer, parts.logs, parts.metrics, parts.plane.url, settings.host, parts.loop.waiting,
         __version__, parts.created_at_ms, parts.machine.down_nodes, refused,

@@ -57,9 +57,19 @@ class Applications:
         """By client id or id."""
         return next((a for a in self.all() if named in (a.client_id, a.id)), None)
 
+    def named(self, text: str) -> Application | None:
+        """By client id or id, else by a name that no other has."""
+        same = [a for a in self.all() if a.name == text]
+        return self.find(text) or (same[0] if len(same) == 1 else None)
+
     def check(self, named: str, secret: str) -> Application | None:
-        """The application if the secret is its own; the time it takes tells nothing of the secret."""
-        found = self.find(named)
+        """
+        The application if the secret is its own; the time it takes tells nothing of the secret.
+
+        Args:
+            named: as for `named`.
+        """
+        found = self.named(named)
         given = hash_token(secret)
         is_right = hmac.compare_digest(given, found.sha256 if found else hash_token(""))
         return found if is_right and secret else None

@@ -124,16 +124,6 @@ def status_with(home: World, bearer: str) -> int:
         return error.code
 
 
-@pytest.mark.parametrize("grant_type", ["password", "exchange_token", "external_token_exchange"])
-def test_grant_that_means_nothing_here_is_refused_with_what_to_use(
-    home: World, runai: Runai, grant_type: str
-) -> None:
-    with pytest.raises(RunaiError) as caught:
-        runai.run(home, GRANTS, fields={"grant_type": grant_type, "username": "me", "password": "x"})
-    assert (caught.value.status, caught.value.data["details"]) == (400, "unsupported_grant_type")
-    assert "app_token" in caught.value.data["message"]
-
-
 @pytest.mark.parametrize(
     "names",
     [("AppId", "AppSecret"), ("appID", "appSecret"), ("app_id", "app_secret"), ("APPID", "APPSECRET")],

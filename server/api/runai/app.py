@@ -64,7 +64,8 @@ class Endpoint:
             raise NotImplementedYet(" ".join(operation.key))
         sent, form = await _read(request)
         query, body = Query(request.query_params), quirks.without_nulls(sent)
-        call = Call(self._ctx, operation, found.params(operation), query, body, who, form, sent)
+        params, client = found.params(operation), request.client.host if request.client else ""
+        call = Call(self._ctx, operation, params, query, body, who, form, sent, client)
         return await served.handler(call)
 
 

@@ -29,6 +29,7 @@ class Call:
         body: the JSON value without its nulls; `{}` where nothing was sent. sent: with them.
         form: the fields of a form, where that was sent instead.
         application: who asks; None only for operations that are registered as public.
+        client: the address that it came from; "" where there is none.
     """
 
     ctx: RunaiContext
@@ -39,6 +40,7 @@ class Call:
     application: Application | None = None
     form: Mapping[str, str] = field(default_factory=dict[str, str])
     sent: Any = None
+    client: str = ""
 
     @property
     def who(self) -> Application:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ....scheduler.model import Unplaced
+from ...gateway.rates import Guesses
 from ...metrics import Metrics
 from ...services.attempt_logs import LogSources
 from ...services.context import Services
@@ -23,6 +24,7 @@ class RunaiContext:
         created_at_ms: when this data directory was made; the cluster and what it began with are as old.
         down: nodes that cannot be reached now.
         refused: how often each operation that is not served was asked for, as "METHOD path".
+        guesses: wrong secrets of applications, by who sent them.
     """
 
     services: Services
@@ -36,3 +38,4 @@ class RunaiContext:
     created_at_ms: int
     down: Callable[[], frozenset[str]] = frozenset
     refused: Counter[str] = field(default_factory=Counter[str])
+    guesses: Guesses = field(default_factory=Guesses)
