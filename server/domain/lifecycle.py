@@ -33,9 +33,11 @@ def unwanted(workload: Workload, attempts: Sequence[Attempt]) -> dict[tuple[str,
     """Why live attempts must end, by their key; those not in it go on."""
     if workload.spec.serving:
         return endpoints.unwanted(workload, attempts)
+    live = [a for a in attempts if a.is_live]
+    if not live:
+        return {}
     has_failed = runs.outcome(workload, attempts) is Outcome.FAILED
-    whys = {a.key: runs.unwanted(workload, a, has_failed) for a in attempts if a.is_live}
-    return {key: why for key, why in whys.items() if why}
+    return {a.key: why for a in live if (why := runs.unwanted(workload, a, has_failed))}
 
 
 def latest_attempts(workload: Workload, attempts: Sequence[Attempt]) -> list[Attempt]:

@@ -108,7 +108,7 @@ def outcome(workload: Workload, attempts: Sequence[Attempt]) -> Outcome:
     Failed as soon as one replica has no try left; succeeded once all have. An elastic
     workload has once all that run have, and they are enough.
     """
-    if all(a.is_live for a in attempts):
+    if _all_live(attempts):
         return Outcome.OPEN  # mostly; nothing has come to any end
     spec, replicas = workload.spec, list(replica_runs(workload, attempts))
     if any(r.has_failed(spec.worker_retries) for r in replicas) or is_over_by_eviction(workload, attempts):
@@ -118,6 +118,10 @@ def outcome(workload: Workload, attempts: Sequence[Attempt]) -> Outcome:
         if len(replicas) < minimum(spec):
             return Outcome.OPEN
     return Outcome.SUCCEEDED if all(r.has_succeeded for r in replicas) else Outcome.OPEN
+
+
+def _all_live(attempts: Sequence[Attempt]) -> bool:
+    return AttemptState.ENDED not in [a.state for a in attempts]
 
 
 def is_over_by_eviction(workload: Workload, attempts: Sequence[Attempt]) -> bool:
@@ -165,13 +169,16 @@ def needed(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Need
     """What should be placed now. The first members of a run form a gang; later ones come singly."""
     if not workload.is_wanted or not workload.is_due or workload.retry_at_ms is not None:
         return Need((), False)
+    spec = workload.spec
+    if not attempts and not spec.starts_singly:
+        return _first_need(spec)
+    if len(attempts) == spec.completions == 1 and attempts[0].is_live and not _is_past(workload, attempts[0]):
+        return Need((), False)  # the two that nearly all are; what follows says the same
     replicas = list(replica_runs(workload, attempts))
     if outcome(workload, attempts) is not Outcome.OPEN:
         return Need((), False)
-    spec = workload.spec
     if not any(r.attempts for r in replicas) and not spec.starts_singly:
-        first = first_members(spec)
-        return Need(tuple(range(first)), first > 1)
+        return _first_need(spec)
     if not any(_stays(r) for r in replicas) and _has_lost_its_gang(workload, replicas):
         return Need((), False)  # once the last of them has ended it begins anew, together
     room = width(spec) - sum(r.is_live for r in replicas)
@@ -188,6 +195,16 @@ def needed(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Need
     return Need(tuple(waiting[: max(0, room)]), False, is_extra)
 
 
+def _first_need(spec: WorkloadSpec) -> Need:
+    first = first_members(spec)
+    return Need(tuple(range(first)), first > 1)
+
+
+def _is_past(workload: Workload, attempt: Attempt) -> bool:
+    """It belongs to an earlier run."""
+    return attempt.number < workload.first_attempt
+
+
 def _present(replicas: Sequence[ReplicaRun]) -> list[ReplicaRun]:
     return [r for r in replicas if r.is_live or r.has_succeeded]
 
@@ -199,7 +216,9 @@ def _has_leader(spec: WorkloadSpec, replicas: Sequence[ReplicaRun]) -> bool:
 
 def _is_gang(spec: WorkloadSpec) -> bool:
     """Some of its members cannot go on without others."""
-    return spec.serving is None and (minimum(spec) > 1 or (spec.is_led and width(spec) > 1))
+    if spec.completions == 1 or spec.serving is not None:
+        return False
+    return minimum(spec) > 1 or (spec.is_led and width(spec) > 1)
 
 
 def is_below_minimum(workload: Workload, attempts: Sequence[Attempt]) -> bool:
@@ -230,7 +249,8 @@ def next_try_ms(workload: Workload, attempts: Sequence[Attempt], now_ms: int) ->
     times = [workload.retry_at_ms] if workload.retry_at_ms is not None else []
     if not workload.is_due and workload.spec.start_at_ms is not None:
         times.append(workload.spec.start_at_ms)
-    if attempts and workload.is_wanted and outcome(workload, attempts) is Outcome.OPEN:
+    has_ended = not _all_live(attempts)
+    if has_ended and workload.is_wanted and outcome(workload, attempts) is Outcome.OPEN:
         times += [r.next_try_ms for r in replica_runs(workload, attempts) if not r.is_live]
     if (expiry := expires_at_ms(workload, attempts)) is not None:
         times.append(expiry)
@@ -276,13 +296,13 @@ def advance(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Adv
         again = begun_anew(workload, attempts)
         again = replace(again, runs_failed=workload.runs_failed + 1)
         return Advance(again, "Restarting", f"run {again.runs_failed + 1} begins")
-    has_ended = not any(a.is_live for a in attempts)
-    if has_ended and _lost_its_gang(workload, attempts):
+    if any(a.is_live for a in attempts):
+        return None
+    if _lost_its_gang(workload, attempts):
         message = "it starts from scratch, with all its members together"
         return Advance(begun_anew(workload, attempts), "Requeued", message)
     if (
-        has_ended
-        and outcome(workload, attempts) is Outcome.FAILED
+        outcome(workload, attempts) is Outcome.FAILED
         and not is_over_by_eviction(workload, attempts)
         and workload.runs_failed < spec.run_retries
     ):

@@ -17,7 +17,7 @@ from ..errors import StoreUnavailable
 from ..routing import Route
 from ..store.host_ports import release as release_host_ports
 from ..store.log_files import Key
-from ..store.writes import add_event, load_workload, save_attempts, save_workload
+from ..store.writes import add_event, load_workload, preload, save_attempts, save_workload
 from .attention import Attention
 from .autoscale import Autoscaler
 from .drains import Drains
@@ -210,12 +210,12 @@ class ReconcileLoop:
         await self._record([a for a in actions if isinstance(a, Record | Change)])
         self._addresses = {(o.replica_id, o.attempt): o.address for o in observed if o.address}
         await self._show_routes()
+        coming = self._coming(attempts, view.observed)
+        actions = [a for a in actions if not isinstance(a, Launch) or a.attempt.key not in coming]
         # Not before: where one of these failed, all of them are looked at again.
         self._attention.settle(*view.without(workload_of(a) for a in actions), now)
-        coming = self._coming(attempts, view.observed)
         for action in actions:
-            if not isinstance(action, Launch) or action.attempt.key not in coming:
-                self._begin(action)
+            self._begin(action)
         self._drop_groups(observed, now)
         return min(scale_s, await self._placing.place())
 
@@ -256,6 +256,7 @@ class ReconcileLoop:
             observed.setdefault(record.attempt.workload_id, []).append(record.attempt)
 
         def save(session: Session) -> None:
+            preload(session, observed)
             for workload_id, attempts in observed.items():
                 save_attempts(session, workload_id, attempts, as_told_since)
             for record in records:

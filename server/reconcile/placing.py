@@ -18,7 +18,7 @@ from ..domain.workload import Attempt, Workload
 from ..errors import Conflict
 from ..snapshot import Ask, Facts, Keeper, Room, Work
 from ..snapshot.asks import workload_of
-from ..store.writes import add_event, insert_attempts, load_attempts, load_workload
+from ..store.writes import add_event, insert_attempts, load_attempts, load_workload, preload
 from .evictions import (
     by_asker,
     commit,
@@ -165,21 +165,18 @@ class Placing:
         """An event for each that begins to wait, and for each whose reason has become another."""
         for workload_id in self._told.keys() - refused.keys():
             del self._told[workload_id]
-        fresh = {k: v for k, v in refused.items() if self._is_news(k, v, now)}
+        told = self._told
+        fresh = {
+            k: why
+            for k, why in refused.items()  # thousands, of which mostly nothing is new
+            if (known := told.get(k)) is None or (known[0] is not why and _is_news(*known, why, now))
+        }
         if fresh:
             await self._m.store.write(lambda s: _add_refusals(s, fresh, now))
             for workload_id, why in fresh.items():
                 before = self._told.get(workload_id)
                 since = before[1] if before is not None and before[0].code is why.code else now
                 self._told[workload_id] = (why, since, now)
-
-    def _is_news(self, workload_id: str, why: Unplaced, now: int) -> bool:
-        if (told := self._told.get(workload_id)) is None:
-            return True
-        before, since, last = told
-        if before is why or before == why:
-            return False
-        return before.code is not why.code or now - last >= max(TOLD_AGAIN_MS, last - since)
 
     async def _evict(self, answer: Plan, now: int) -> None:
         groups = by_asker(answer.evicted)
@@ -196,6 +193,7 @@ class Placing:
         devices = {n.id: {g.uuid for g in n.gpus} for n in self._keeper.facts.nodes if n.id in taken}
 
         def insert(session: Session, some: Sequence[Placed]) -> list[Launch]:
+            preload(session, {ask.workload.id: None for ask, _ in some})
             return [new for one in some for new in insert_placed(session, *one, devices, now)]
 
         async def alone(one: Placed) -> list[Launch]:
@@ -248,6 +246,16 @@ def insert_placed(
         message = f"{launch.attempt.replica_id} goes to {placement.node}{_portion(placement)}"
         add_event(session, current.id, now, "Scheduled", message)
     return launches
+
+
+def _is_news(before: Unplaced, since: int, last: int, why: Unplaced, now: int) -> bool:
+    """
+    Args:
+        before: what was told last, and at that time; since: when it was first told of the kind.
+    """
+    if before == why:
+        return False
+    return before.code is not why.code or now - last >= max(TOLD_AGAIN_MS, last - since)
 
 
 def _portion(placement: Placement) -> str:

@@ -130,9 +130,9 @@ def _of_workload(
         # What has just ended keeps nothing up, so nothing else may go in its favour.
         rest = unwanted(workload, [a for a in attempts if a.key not in gone])
         whys = {key: why for key, why in whys.items() if key in gone} | rest
-    # Marked by who looks after the GPUs; what it runs cannot go on.
-    whys |= {a.key: a.message for a in attempts if a.is_live and a.reason in GPU_FAULTS}
     for attempt in attempts:
+        if attempt.is_live and attempt.reason in GPU_FAULTS:
+            whys[attempt.key] = attempt.message  # who looks after the GPUs says so; what it runs cannot go on
         container = seen.pop(attempt.key, None)
         if container is not None and container.state is ContainerState.LOST and not attempt.is_live:
             continue  # nothing can be done about it until its node is back

@@ -61,12 +61,14 @@ def makes_room(idle: Sequence[str], snapshot: Snapshot, answer: Plan) -> dict[st
         idle: ids of workloads, those that are to go first at the head.
         answer: the plan of that snapshot.
     """
+    if not idle:
+        return {}
     waiting = {i for i, why in answer.unplaced.items() if why.code is not Code.WAITS_FOR_EVICTED}
     heads: dict[AskClass, str] = {}
     for wanted, ids in snapshot.pending.items():
         if (first := next((i for i in ids if i in waiting), None)) is not None:
             heads[wanted] = first
-    if not idle or not heads:
+    if not heads:
         return {}
     place = {id_: at for at, id_ in enumerate(answer.order)}
     state, left, chosen = decided(snapshot, answer), list(idle), dict[str, str]()

@@ -55,6 +55,27 @@ def ask_class(
     )  # fmt: skip
 
 
+class AskClasses:
+    """Those that were made before: a workload's stay the same as long as it and its project do."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Workload, Project | None, dict[tuple[int, bool], AskClass]]] = {}
+
+    def get(self, workload: Workload, members: int, *, is_extra: bool, project: Project | None) -> AskClass:
+        """As `ask_class`."""
+        known = self._made.get(workload.id)
+        if known is None or known[0] is not workload or known[1] is not project:
+            known = self._made[workload.id] = (workload, project, {})
+        found = known[2].get((members, is_extra))
+        if found is None:
+            found = ask_class(workload, members, is_extra=is_extra, project=project)
+            known[2][members, is_extra] = found
+        return found
+
+    def forget(self, workload_id: str) -> None:
+        self._made.pop(workload_id, None)
+
+
 def beside(asked: AskClass, index: int, live: Sequence[Attempt], nodes: Sequence[HostNode]) -> AskClass:
     """
     The same for one replica that comes alone: kept to the segment in which others of its segment are.

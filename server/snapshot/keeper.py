@@ -9,7 +9,7 @@ from ...scheduler.model import AskClass, Node, Running, Snapshot
 from ..domain.evictions import DoubleClaim, double_claims
 from ..domain.workload import Attempt
 from ..store.active import Entry
-from .asks import Ask, ask_class
+from .asks import Ask, AskClasses, ask_class
 from .facts import Facts, node_now
 from .queues import pools_of, queues_of
 from .work import Bars, Work, no_bars, work_of
@@ -83,6 +83,7 @@ class Keeper:
         self._snapshot = Snapshot((), {}, {})
         self._claims: dict[str, list[DoubleClaim]] = {}
         self._starving: set[str] = set()
+        self._classes = AskClasses()
 
     @property
     def claims(self) -> Sequence[DoubleClaim]:
@@ -133,8 +134,10 @@ class Keeper:
         for workload_id in changed:
             dirty_running |= self._drop(workload_id, dirty_nodes, dirty_classes)
             if (entry := entries.get(workload_id)) is not None:
-                work = work_of(entry.found, entry.attempts, facts, now_ms, self._bars)
+                work = work_of(entry.found, entry.attempts, facts, now_ms, self._bars, self._classes)
                 dirty_running |= self._add(work, dirty_nodes, dirty_classes)
+            else:
+                self._classes.forget(workload_id)
         if facts != before:
             dirty_nodes |= {n.id for n in facts.nodes}
         self._make(facts, is_new, dirty_nodes, dirty_classes, dirty_running)

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from ...scheduler.model import AskClass, Placement, Running
 from ..domain.evictions import evicted_for
 from ..domain.lifecycle import needed, next_try_ms, unwanted
+from ..domain.org import Project
 from ..domain.rollouts import as_started
 from ..domain.runs import EVICTED, Need, minimum, stale_at_ms
 from ..domain.workload import Attempt, Workload
 from ..store.found import Found
-from .asks import Ask, ask_class, beside
+from .asks import Ask, AskClasses, beside
 from .facts import Facts
 
 # Ids of one workload have ranks next to each other.
@@ -79,12 +80,19 @@ def no_bars(_workload: Workload, _attempts: Sequence[Attempt]) -> str:
 
 
 def work_of(
-    found: Found, attempts: Sequence[Attempt], facts: Facts, now_ms: int, bars: Bars = no_bars
+    found: Found,
+    attempts: Sequence[Attempt],
+    facts: Facts,
+    now_ms: int,
+    bars: Bars = no_bars,
+    classes: AskClasses | None = None,
 ) -> Work:
     """
     Args:
         bars: why a workload that needs a place can have none, or "".
+        classes: made at earlier looks.
     """
+    classes = classes or AskClasses()
     workload, seq = found.workload, found.seq
     project = facts.project(workload.workspace)
     need = needed(workload, attempts, now_ms)
@@ -94,20 +102,21 @@ def work_of(
     groups = [need.indexes] if need.is_gang else [(i,) for i in need.indexes]
     started = as_started(workload)
     asks = [Ask(started, indexes, need.is_extra) for indexes in groups if indexes]
-    classes = {n: ask_class(started, n, is_extra=need.is_extra, project=project) for n in map(len, groups)}
+    asked = [
+        (ask, classes.get(started, len(ask.indexes), is_extra=need.is_extra, project=project)) for ask in asks
+    ]
     live = [a for a in attempts if a.is_live]
-    asked = [(ask, classes[len(ask.indexes)]) for ask in asks]
     if started.spec.segment_size and live and not need.is_gang:
         asked = [(ask, beside(wanted, ask.indexes[0], live, facts.nodes)) for ask, wanted in asked]
     protected = {a.key: at for a in live if (at := _protected_until_ms(workload, a, facts)) > now_ms}
-    settling = _settling(attempts, now_ms)
+    settling = _settling(attempts, now_ms) if len(attempts) > 1 else {}  # else it follows no eviction
     leaving = unwanted(workload, attempts) if live else {}
     stale_at = stale_at_ms(workload, attempts) if live and not workload.spec.serving else None
     running = [
         Running(
             running_id(a),
             workload.id,
-            _as_placed(workload, a, facts),
+            _as_placed(workload, a, project, classes),
             Placement(a.node, a.gpu_uuids, a.gpu_portion),
             seq * RANKS_EACH,
             a.index,
@@ -130,7 +139,7 @@ def work_of(
         times.append(starves_at)
     return Work(
         workload, seq, found.revision, attempts, asked, running,
-        barred, _made_room_for(attempts) if asks else frozenset(), min(times, default=None),
+        barred, _made_room_for(attempts) if asks and attempts else frozenset(), min(times, default=None),
         frozenset(ask.id for ask in asks) if starves_at <= now_ms and not need.is_extra else frozenset(),
         protected,
     )  # fmt: skip
@@ -147,10 +156,12 @@ def _made_room_for(attempts: Sequence[Attempt]) -> frozenset[str]:
     return frozenset(evicted_for(a) for a in last.values() if a.reason == EVICTED) - {""}
 
 
-def _as_placed(workload: Workload, attempt: Attempt, facts: Facts) -> AskClass:
+def _as_placed(
+    workload: Workload, attempt: Attempt, project: Project | None, classes: AskClasses
+) -> AskClass:
     """As it asked when it was placed: what it holds counts, whatever its workload would ask for now."""
     started = as_started(workload, attempt)
-    asked = ask_class(started, minimum(started.spec), project=facts.project(workload.workspace))
+    asked = classes.get(started, minimum(started.spec), is_extra=False, project=project)
     holds = (attempt.cpu_cores, attempt.memory_mib, len(attempt.gpu_uuids), attempt.gpu_portion)
     if holds == (asked.cpu, asked.memory_mib, asked.gpu_count, asked.gpu_portion):
         return asked  # mostly

@@ -16,6 +16,27 @@ NOT_JSON = ("NaN", "Infinity")
 KEPT = 4096
 
 
+class _Kept:
+    """The last that were written or read, by their docs; twice as many at most."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._now: dict[str, Attempt] = {}
+        self._before: dict[str, Attempt] = {}
+
+    def get(self, doc: str) -> Attempt | None:
+        return self._now.get(doc) or self._before.get(doc)
+
+    def keep(self, doc: str, attempt: Attempt) -> Attempt:
+        if len(self._now) >= self._size:
+            self._before, self._now = self._now, {}
+        self._now[doc] = attempt
+        return attempt
+
+
+_attempts = _Kept(KEPT)
+
+
 @cache
 def _reader(kind: type[T]) -> TypeAdapter[T]:
     """
@@ -38,6 +59,7 @@ def to_doc(thing: Workload | Attempt) -> str:
         if isinstance(thing, Attempt):
             told = to_json(thing, inf_nan_mode="constants").decode()
             if not any(word in told for word in NOT_JSON):
+                _attempts.keep(told, thing)
                 return told
         doc = to_json(thing, inf_nan_mode="null").decode()
         again = workload_from(doc) if isinstance(thing, Workload) else attempt_from(doc)
@@ -53,6 +75,5 @@ def workload_from(doc: str) -> Workload:
     return _reader(Workload).validate_json(doc)
 
 
-@lru_cache(KEPT)
 def attempt_from(doc: str) -> Attempt:
-    return _reader(Attempt).validate_json(doc)
+    return _attempts.get(doc) or _attempts.keep(doc, _reader(Attempt).validate_json(doc))

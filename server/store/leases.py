@@ -4,7 +4,8 @@ import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, delete
+from sqlalchemy import bindparam, delete, exists, literal_column
+from sqlalchemy import select as any_select
 from sqlalchemy.dialects.sqlite import insert
 from sqlmodel import col, select
 
@@ -24,6 +25,16 @@ TAKE = prepared(
     insert(_l).values({
         name: bindparam(name) for name in ("node", "gpu_uuid", "slice", "portion", "replica_id", "number")
     })
+)  # fmt: skip
+_anybody = exists().where(col(_l.node) == bindparam("node"), col(_l.gpu_uuid) == bindparam("uuid"))
+TAKE_WHOLE = prepared(
+    insert(_l).from_select(
+        ["node", "gpu_uuid", "slice", "portion", "replica_id", "number"],
+        any_select(
+            bindparam("node"), bindparam("uuid"), literal_column("0"), literal_column("1.0"),
+            bindparam("id"), bindparam("n"),
+        ).where(~_anybody),
+    )
 )  # fmt: skip
 FREE = prepared(
     delete(_l).where(
@@ -55,6 +66,8 @@ def take_leases(database: sqlite3.Connection, attempt: Attempt) -> None:
         Conflict: less of a device is free than it needs.
     """
     for uuid in attempt.gpu_uuids:
+        if attempt.gpu_portion == 1 and _take_whole(database, attempt, uuid):
+            continue
         held = _held(database, attempt.node, uuid)
         if (free := _free(held)) < attempt.gpu_portion - EPSILON:
             raise Conflict(
@@ -76,6 +89,12 @@ def restore_leases(database: sqlite3.Connection, attempt: Attempt) -> None:
 def free_leases(database: sqlite3.Connection, attempt: Attempt) -> None:
     for uuid in attempt.gpu_uuids:
         database.execute(FREE, {"uuid": uuid, "id": attempt.replica_id, "n": attempt.number})
+
+
+def _take_whole(database: sqlite3.Connection, attempt: Attempt, uuid: str) -> bool:
+    """Whether nobody had anything of it."""
+    values = {"node": attempt.node, "uuid": uuid, "id": attempt.replica_id, "n": attempt.number}
+    return database.execute(TAKE_WHOLE, values).rowcount == 1
 
 
 class _Held(NamedTuple):

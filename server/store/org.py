@@ -29,6 +29,7 @@ from .tables import (
     TokenRow,
     WorkloadRow,
 )
+from .writer import database_of
 from .writes import note_changed
 
 Unit = TypeVar("Unit", Department, Project, NodePool, NodeNote)
@@ -134,9 +135,7 @@ def touch(session: Session) -> None:
 
 def has_project(session: Session, name: str) -> bool:
     """Asked for each workload that is made, so by SQL made once."""
-    connection = session.connection().connection.dbapi_connection
-    assert isinstance(connection, sqlite3.Connection)
-    return connection.execute(HAS_PROJECT, {"name": name}).fetchone() is not None
+    return database_of(session).execute(HAS_PROJECT, {"name": name}).fetchone() is not None
 
 
 def load_department(session: Session, department_id: str) -> Department | None:

@@ -8,14 +8,18 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
+from sqlalchemy.orm import ORMExecuteState
+from sqlalchemy.orm import Session as AnySession
 from sqlmodel import Session
 
 from ..errors import StoreUnavailable
+from .unit import UnitOfWork
 
 T = TypeVar("T")
 MAX_BATCH = 500
 DATABASE = "database"  # where a session of the writer has the sqlite3 connection
+UNIT = "unit"  # its unit of work
 CHANGED = "changed"  # and the ids of the workloads that it has changed; EVERYTHING may have
 EVERYTHING = ""
 # Not the write's own fault: no room, no access, a disk or file that is damaged.
@@ -131,6 +135,12 @@ class Writer:
                         raise
                     return [(None, error)] if len(batch) == 1 else None
                 answers.append((value, None))
+            try:
+                session.info[UNIT].flush()
+            except Exception as error:
+                if _storage_failure(error):
+                    raise
+                return [(None, error)] if len(batch) == 1 else None
             self._commit_session(session)
         return answers
 
@@ -142,10 +152,12 @@ class Writer:
                 try:
                     with session.begin_nested():
                         value = work(session)
+                        session.info[UNIT].flush()
                     answers.append((value, None))
                 except Exception as error:  # handed to whoever asked for this write
                     if _storage_failure(error):  # SQLite may have undone the neighbours as well
                         raise
+                    session.info[UNIT].forget()
                     answers.append((None, error))
             self._commit_session(session)
         return answers
@@ -158,14 +170,35 @@ class Writer:
     @contextlib.contextmanager
     def _session(self) -> Generator[Session]:
         """With its connection at hand: to ask for it each time costs more than most statements."""
-        with Session(self._engine, expire_on_commit=False) as session:
-            session.info[DATABASE] = session.connection().connection.dbapi_connection
+        with _WriteSession(self._engine, expire_on_commit=False) as session:
+            database = session.info[DATABASE] = session.connection().connection.dbapi_connection
+            assert isinstance(database, sqlite3.Connection)
+            session.info[UNIT] = UnitOfWork(database)
             session.info[CHANGED] = set[str]()
             yield session
 
 
+class _WriteSession(Session):
+    """What its unit of work holds is written before any statement that may ask for it."""
+
+
+@event.listens_for(_WriteSession, "do_orm_execute")
+def _flush_before(state: ORMExecuteState) -> None:
+    unit_of(state.session).flush()
+
+
+def unit_of(session: AnySession) -> UnitOfWork:
+    """What the write has read and saved of workloads so far."""
+    found = session.info[UNIT]
+    assert isinstance(found, UnitOfWork)
+    return found
+
+
 def database_of(session: Session) -> sqlite3.Connection:
-    """What SQL made once is run on, within the session's transaction."""
+    """
+    What SQL made once is run on, within the session's transaction; for tables other than those of
+    workloads, attempts and events, of which the unit of work may hold more than they do.
+    """
     connection = session.info.get(DATABASE) or session.connection().connection.dbapi_connection
     assert isinstance(connection, sqlite3.Connection)
     return connection
