@@ -41,7 +41,7 @@ async def other_workspace(api: Api, name: str) -> str:
 
 def table(api: Api) -> dict[str, Any]:
     """What the gateway was shown."""
-    return dict(api.at.home.loop._routes)  # pyright: ignore[reportPrivateUsage]
+    return dict(api.at.home.loop.routes)
 
 
 def test_ingress_comes_back_as_it_was_set_with_honest_status(play: Any) -> None:

@@ -183,7 +183,9 @@ def test_health_names_what_lives_on_devices_that_are_no_more_until_it_has_ended(
             try:
                 (told,) = await seen.api.at.until("the reason", lambda: health.reasons)
                 assert attempt.gpu_uuids[0] in told
-                (marked,) = services.store.attempts_of(job)
+                (marked,) = await seen.api.at.until(
+                    "the mark", lambda: [a for a in services.store.attempts_of(job) if a.reason]
+                )
                 assert (marked.reason, marked.is_live) == ("GPULost", True)
                 ended = replace(marked, state=AttemptState.ENDED, finished_at_ms=services.clock.now_ms())
                 await services.store.write(lambda session: save_attempt(session, ended))
