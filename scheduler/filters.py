@@ -77,10 +77,11 @@ def is_tolerated(ask: AskClass, node: Node) -> str | None:
 
 
 def tolerates(ask: AskClass, taint: Taint) -> bool:
-    return any(_covers(t, taint) for t in ask.tolerations)
+    return any(covers(t, taint) for t in ask.tolerations)
 
 
-def _covers(toleration: Toleration, taint: Taint) -> bool:
+def covers(toleration: Toleration, taint: Taint) -> bool:
+    """Source: Kubernetes, taints and tolerations."""
     return (
         toleration.key in ("", taint.key)
         and toleration.value in (None, taint.value)

@@ -91,8 +91,9 @@ def taint_node(data_dir: Path | None, name: str, taints: tuple[str, ...]) -> Non
     """
     Keep node NAME for what tolerates its taints.
 
-    EFFECT is NoSchedule (nothing else is placed there), PreferNoSchedule (only where nothing else fits)
-    or NoExecute. What runs there goes on. Taints stay until they are taken away, over restarts, too.
+    EFFECT is NoSchedule (nothing else is placed there, and what runs there goes on), PreferNoSchedule
+    (only where nothing else fits) or NoExecute (nothing else stays there, either: it is evicted, and waits
+    in its old place in line). Taints stay until they are taken away, over restarts, too.
     """
     _change_taints(data_dir, name, [_read_taint(t) for t in taints])
 

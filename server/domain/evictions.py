@@ -6,20 +6,23 @@ from dataclasses import dataclass, replace
 from .workload import Attempt, Workload
 
 FOR = " for "
-DOUBLE_CLAIM, MOVED = "double claim", "consolidated"
+DOUBLE_CLAIM, MOVED, TAINT = "double claim", "consolidated", "taint"
 EPSILON = 1e-6  # sums of portions such as 0.1 are not exact
 
 
-def evicting(workload: Workload, attempt: Attempt, how: str, by: Workload | None, now_ms: int) -> Attempt:
+def evicting(
+    workload: Workload, attempt: Attempt, how: str, by: Workload | None, now_ms: int, *, why: str = ""
+) -> Attempt:
     """
     The attempt once it has been told to end. One that takes requests is drained first.
 
     Args:
         how: in one word or two. by: the workload that takes its place, where there is one.
+        why: the same for people, where they are to be told more.
     """
     told = replace(
         attempt, evicting_at_ms=now_ms, evicted_by=f"{how}{FOR}{by.id}" if by else how,
-        evicted_why=f"{how}{FOR}{named_for(workload.workspace, by)}" if by else how,
+        evicted_why=f"{how}{FOR}{named_for(workload.workspace, by)}" if by else why or how,
     )  # fmt: skip
     if workload.spec.serving is None or attempt.draining_at_ms is not None:
         return told
@@ -49,6 +52,11 @@ def evicted_why(attempt: Attempt) -> str:
 def evicted_for(attempt: Attempt) -> str:
     """The id of the workload whose place it took, or ""."""
     return attempt.evicted_by.partition(FOR)[2]
+
+
+def is_by_taint(attempt: Attempt) -> bool:
+    """Whether its node was given a taint: nobody has preempted it."""
+    return attempt.evicted_by == TAINT
 
 
 def is_moved(attempt: Attempt) -> bool:

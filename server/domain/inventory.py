@@ -29,6 +29,7 @@ class HostNode:
         overcommit: promised CPU and memory may exceed it by this factor; a
             container's own limits hold all the same.
         labels: name and value. taints: key, value, effect.
+        tainted_at_ms: key and effect of the taints that people gave it, and since when each is there.
         segment: nodes of one segment are near each other.
         is_simulated: nothing on it is executed.
     """
@@ -45,6 +46,7 @@ class HostNode:
     taints: tuple[tuple[str, str, str], ...] = ()
     segment: str = ""
     is_simulated: bool = False
+    tainted_at_ms: tuple[tuple[str, str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

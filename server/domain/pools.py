@@ -15,10 +15,16 @@ class NodeNote:
 
     Args:
         labels: name and value. taints: key, value, effect.
+        tainted_at_ms: since when each taint is there, by key and effect; of old ones it is not known.
     """
 
     labels: tuple[tuple[str, str], ...] = ()
     taints: tuple[tuple[str, str, str], ...] = ()
+    tainted_at_ms: tuple[tuple[str, str, int], ...] = ()
+
+    def since_ms(self, key: str, effect: str) -> int:
+        """When that taint was given; 0 where it is not known."""
+        return next((at for *known, at in self.tainted_at_ms if known == [key, effect]), 0)
 
 
 def default_pool(org: Org) -> NodePool:
@@ -45,6 +51,7 @@ def _with_note(node: HostNode, note: NodeNote) -> HostNode:
         node,
         labels=tuple((dict(node.labels) | dict(note.labels)).items()),
         taints=tuple(taints.values()),
+        tainted_at_ms=tuple((key, effect, note.since_ms(key, effect)) for key, _, effect in note.taints),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from .evictions import evicted_why
+from .evictions import evicted_why, is_by_taint
 from .workload import Attempt, AttemptState, Phase, Run, Workload, WorkloadSpec
 
 RETRY_FIRST_S, RETRY_LONGEST_S = 2, 300
@@ -126,7 +126,7 @@ def _all_live(attempts: Sequence[Attempt]) -> bool:
 
 def is_over_by_eviction(workload: Workload, attempts: Sequence[Attempt]) -> bool:
     return workload.spec.ends_when_evicted and any(
-        a.reason == EVICTED for a in current_run(workload, attempts)
+        a.reason == EVICTED and not is_by_taint(a) for a in current_run(workload, attempts)
     )
 
 

@@ -31,6 +31,9 @@ class Phase(Enum):
     ARCHIVED = "archived"
 
 
+# Key, value or None for any, effect or None for any; of `NoExecute` perhaps for how many seconds only.
+Toleration = tuple[str, str | None, str | None] | tuple[str, str | None, str | None, int]
+
 TERMINAL = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.STOPPED, Phase.ARCHIVED})
 
 
@@ -77,7 +80,7 @@ class WorkloadSpec:
         node_groups: node pools, in the order in which they are tried; empty means any.
         nodes: where it may run; empty means anywhere.
         affinity: alternatives, each a tuple of (label, operator, values) of which all have to hold.
-        tolerations: (key, value or None for any, effect or None for any).
+        tolerations: of taints of nodes, as sent: of several that are for one the first counts.
         segment_size: so many workers at a time go to one segment; 0: it does not matter.
         reservation: its id, to run on its nodes only; may_burst: or on those of another.
         completions: replicas that have to succeed. parallelism: those that run at a
@@ -123,7 +126,7 @@ class WorkloadSpec:
     reservation: str | None = None
     may_burst: bool = False
     affinity: tuple[tuple[tuple[str, str, tuple[str, ...]], ...], ...] = ()
-    tolerations: tuple[tuple[str, str | None, str | None], ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
     segment_size: int = 0
     completions: int = 1
     parallelism: int = 1

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from sqlmodel import Session
 
 from ...scheduler.model import Placement, Plan, Snapshot, Unplaced
-from ...scheduler.plan import plan
 from ..crashpoints import CrashPoint
-from ..domain.evictions import named_for
 from ..domain.lifecycle import needed
 from ..domain.reservations import Reservation, reserved_nodes
 from ..domain.rollouts import as_started, goal, replica_id
@@ -22,19 +20,17 @@ from ..store.writes import add_event, insert_attempts, load_attempts, load_workl
 from .evictions import (
     by_asker,
     commit,
-    held_back,
     is_told,
+    planned,
     quarantine,
-    serves_askers,
-    sparing,
     with_claimants,
-    without,
 )
 from .guarded import with_guarantees
 from .launches import Machine
 from .replicas import Launch
 from .rooms import end_first, surge_refusal
 from .rules import RuleKeeper
+from .taints import TaintKeeper
 
 log = logging.getLogger(__name__)
 IDLE_S = 30.0
@@ -67,6 +63,7 @@ class Placing:
         self._keeper = Keeper(self._barred)
         self._changes = machine.store.reads.table.follow()
         self._rules = RuleKeeper(machine.store, machine.gpu_percent)
+        self._taints = TaintKeeper(machine.store)
         self._told: dict[str, tuple[Unplaced, int, int]] = {}  # why, since when, and when told last
         self.unplaced: Mapping[str, Unplaced] = {}
         self.last = Waiting(Snapshot((), {}, {}), Plan({}, {}), {})
@@ -87,9 +84,13 @@ class Placing:
             claims = self._keeper.claims
             await m.store.write(lambda s: quarantine(s, claims, now))
             self._poke()
+        has_evicted, taints_s = await self._taints.step(snapshot, works, self._keeper.facts, now)
+        if has_evicted:
+            self._poke()
+            return 0.0  # the plan is made once they are known to leave
         if snapshot is not self.last.snapshot or self.last.plan.placed or self.last.plan.evicted:
             claimed = with_claimants(snapshot, works, self._keeper.odd)
-            answer = self._plan(claimed)
+            answer = planned(claimed, works, self._keeper.odd)
             if any(pool.min_runtime_s for pool in self._keeper.facts.org.pools):
                 answer = with_guarantees(claimed, answer, works)
             await self._follow(answer, works, now)
@@ -102,7 +103,7 @@ class Placing:
         times = [t for r in reservations for t in (r.starts_at_ms, r.ends_at_ms) if t > now]
         times += [at for at in (self._keeper.next_ms(), table.next_expiry_ms) if at is not None]
         now = m.clock.now_ms()  # time went on while this pass was written down
-        return max(0.0, min([IDLE_S, rules_s, *((t - now) / 1000 for t in times)]))
+        return max(0.0, min([IDLE_S, rules_s, taints_s, *((t - now) / 1000 for t in times)]))
 
     def _facts(self, reservations: Sequence[Reservation], now: int) -> Facts:
         m = self._m
@@ -111,30 +112,6 @@ class Placing:
 
     def _barred(self, workload: Workload, attempts: Sequence[Attempt]) -> str:
         return surge_refusal(workload, attempts, self._m.driver.kind)
-
-    def _plan(self, snapshot: Snapshot) -> Plan:
-        """What was evicted is looked at last, while somebody that it made room for waits as well."""
-        works = self._keeper.works
-        held = held_back(works, self._keeper.odd)
-        if not held:
-            return plan(snapshot)
-        first = plan(without(snapshot, held))
-        if not serves_askers(first, held):
-            return plan(snapshot)
-        queues = {works[workload_of(ask)].workload.workspace for ask in held}
-        waits = {
-            ask: Unplaced((f"it made room for {self._named(ask, by)}, which comes first",))
-            for ask, by in held.items()
-        }
-        return Plan(
-            first.placed, {**first.unplaced, **waits}, tuple(sparing(first.evicted, queues, works)),
-            first.shares, first.order, first.promised,
-        )  # fmt: skip
-
-    def _named(self, ask_id: str, other: str) -> str:
-        """As all who may read of the ask may hear of the workload with the id `other`."""
-        works = self._keeper.works
-        return named_for(works[workload_of(ask_id)].workload.workspace, works[other].workload)
 
     async def _follow(self, answer: Plan, works: Mapping[str, Work], now: int) -> None:
         lucky = dict.fromkeys(workload_of(i) for i in answer.placed)

@@ -21,7 +21,8 @@ async def note_node(
     taints: Mapping[tuple[str, str], str | None] | None = None,
 ) -> HostNode:
     """
-    Give labels and taints to a node, or take those back that were given.
+    Give labels and taints to a node, or take those back that were given. The reconcile loop then evicts
+    what does not tolerate a `NoExecute`.
 
     Args:
         labels: None for a value takes the label away.
@@ -53,12 +54,18 @@ async def note_node(
         all_taints: dict[tuple[str, str], str | None] = {
             **{(key, effect): value for key, value, effect in note.taints}, **(taints or {}),
         }  # fmt: skip
+        left = tuple((key, v, effect) for (key, effect), v in all_taints.items() if v is not None)
+        known, now_ms = set(note.taints), services.clock.now_ms()
         rows.save_note(
             session,
             node,
             NodeNote(
                 tuple((key, value) for key, value in all_labels.items() if value is not None),
-                tuple((key, v, effect) for (key, effect), v in all_taints.items() if v is not None),
+                left,
+                tuple(
+                    (key, effect, note.since_ms(key, effect) if (key, v, effect) in known else now_ms)
+                    for key, v, effect in left
+                ),
             ),
         )
 

@@ -217,15 +217,21 @@ async def create_node_pool(services: Services, draft: NodePool, *, by: str) -> N
 
 
 async def update_department(
-    services: Services, department_id: str, change: Callable[[Department], Department], *, by: str
-) -> Department:
-    """`change` gets what is there and answers what is to be. Id and name stay; quotas have `set_quotas`."""
+    services: Services, department_id: str, change: Callable[[Department], Department], *, by: str,
+    quotas: Sequence[PoolQuota] | None = None,
+) -> Department:  # fmt: skip
+    """
+    `change` gets what is there and answers what is to be. Id and name stay, and so do quotas where none are
+    given; else all are replaced by them, as by `set_quotas`, in the same write.
+    """
 
     def apply(session: Session) -> Department:
         before = rows.load_department(session, department_id)
-        after = _changed(services, "department", before, department_id, change, by)
-        checks.check_pools(after.default_pools, rows.names(session, NodePool))
-        rows.save_unit(session, after)
+        after = _changed(services, "department", before, department_id, change, by, quotas)
+        pools = rows.names(session, NodePool)
+        checks.check_quotas(after.quotas, pools.values())
+        checks.check_pools(after.default_pools, pools)
+        rows.save_unit(session, after, owns_machine=None if quotas is None else False)
         return after
 
     await _write(services, apply)
@@ -233,15 +239,16 @@ async def update_department(
 
 
 async def update_project(
-    services: Services, project_id: str, change: Callable[[Project], Project], *, by: str
-) -> Project:
+    services: Services, project_id: str, change: Callable[[Project], Project], *, by: str,
+    quotas: Sequence[PoolQuota] | None = None,
+) -> Project:  # fmt: skip
     """As `update_department`."""
 
     def apply(session: Session) -> Project:
         before = rows.load_project(session, project_id)
-        after = _changed(services, "project", before, project_id, change, by)
+        after = _changed(services, "project", before, project_id, change, by, quotas)
         checks.check_project(session, after)
-        rows.save_unit(session, after)
+        rows.save_unit(session, after, owns_machine=None if quotas is None else False)
         return after
 
     await _write(services, apply)
@@ -369,8 +376,9 @@ async def _write(services: Services, work: Callable[[Session], Answer]) -> Answe
 
 
 def _changed(
-    services: Services, kind: str, before: Unit | None, unit_id: str, change: Callable[[Unit], Unit], by: str
-) -> Unit:
+    services: Services, kind: str, before: Unit | None, unit_id: str, change: Callable[[Unit], Unit], by: str,
+    quotas: Sequence[PoolQuota] | None = None,
+) -> Unit:  # fmt: skip
     if before is None:
         raise NotFound(kind, unit_id)
     after = change(before)
@@ -378,7 +386,7 @@ def _changed(
         raise Invalid("name", f"a {kind} keeps its name, which is {before.name!r}")
     after = replace(after, id=before.id, stamp=_later_stamp(services, before.stamp, by))
     if isinstance(before, Department | Project):
-        return replace(after, quotas=before.quotas)
+        return replace(after, quotas=before.quotas if quotas is None else tuple(quotas))
     return replace(after, is_default=before.is_default)
 
 

@@ -1,19 +1,20 @@
 """Why something waits, and who is before it: what the scheduler last said, for people and programs."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...scheduler.after import decided
 from ...scheduler.explain import Explanation, explain, wants
 from ...scheduler.model import AskClass, Running, Share, Snapshot, Unplaced
 from ...scheduler.state import State
-from ..domain.evictions import evicted_for
+from ..domain.evictions import evicted_for, is_by_taint
 from ..domain.reservations import ReservationPhase
 from ..domain.times import utc
 from ..domain.workload import Phase, Workload
 from ..errors import Conflict, NotFound
 from ..reconcile.placing import Waiting
+from ..reconcile.taints import barred, tainted
 from ..snapshot.asks import workload_of
 from ..snapshot.work import Work
 from ..store.found import Found
@@ -100,8 +101,8 @@ def get_place(last: Waiting, who: Caller, workload_id: str) -> tuple[InLine, Exp
 
 
 def remarks(services: Services, workload: Workload) -> tuple[str, ...]:
-    """When time alone will change something about what waits: its start, or its reservation's."""
-    now_ms, told = services.clock.now_ms(), list[str]()
+    """What changes something about what waits: time, its reservation, or whoever gave a taint to its node."""
+    now_ms, told = services.clock.now_ms(), list(_barred(services, workload))
     if not workload.is_due and workload.spec.start_at_ms is not None:
         told.append(f"it is to start at {utc(workload.spec.start_at_ms)}")
     if workload.spec.reservation is None:
@@ -117,6 +118,16 @@ def remarks(services: Services, workload: Workload) -> tuple[str, ...]:
         over = f"{name} has been over since {utc(found.ends_at_ms)}"
         told.append(f"{over}: submit it anew, with another or with none")
     return tuple(told)
+
+
+def _barred(services: Services, workload: Workload) -> Iterator[str]:
+    """By which taints it was evicted, as long as they are there."""
+    nodes = tainted(org.nodes_now(services))
+    last = {a.index: a for a in services.store.attempts_of(workload.id)}  # oldest first
+    left = {a.node for a in last.values() if not a.is_live and is_by_taint(a)}
+    for node in sorted(left & nodes.keys()):
+        if one := barred(workload.spec.tolerations, nodes[node], 0):
+            yield f"it was evicted for {one.why}: {one.remedy}"
 
 
 def find_anywhere(services: Services, who: Caller, name_or_id: str) -> Found:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...scheduler.model import AskClass, Effect, LabelMatch, Operator, Toleration
+from ..domain import workload as domain
 from ..domain.inventory import HostNode
 from ..domain.org import Project
 from ..domain.rules import BUILD, TRAIN, category_of
@@ -50,7 +51,7 @@ def ask_class(
         queue=workload.workspace, is_preemptible=spec.is_preemptible, can_preempt=spec.can_preempt,
         gpu_portion=spec.gpu_portion, gpu_memory_mib=spec.gpu_memory_mib, mig_profile=spec.mig_profile,
         is_extra=is_extra, affinity=_affinity(workload, project),
-        tolerations=frozenset(_toleration(*t) for t in spec.tolerations),
+        tolerations=frozenset(map(toleration, spec.tolerations)),
         segment_size=spec.segment_size,
     )  # fmt: skip
 
@@ -116,5 +117,7 @@ def _node_types(workload: Workload, project: Project | None) -> tuple[str, ...]:
     return {BUILD: project.workspace_nodes, TRAIN: project.training_nodes}.get(category_of(workload), ())
 
 
-def _toleration(key: str, value: str | None, effect: str | None) -> Toleration:
+def toleration(asked: domain.Toleration) -> Toleration:
+    """For how long is nothing to the scheduler: it may go there, as in Kubernetes."""
+    key, value, effect, *_ = asked
     return Toleration(key, value, Effect(effect) if effect else None)

@@ -1,5 +1,6 @@
 """Every refusal of the Run:ai dialect is {"code": <status>, "message", "details"}, and JSON."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ Play = Callable[..., None]
 UNITS = "/api/v1/org-unit"
 PROJECTS = f"{UNITS}/projects"
 POOLS = "/api/v1/node-pools"
+LIMIT = "trainingJobTimeLimitSeconds"
 
 
 @pytest.mark.parametrize(
@@ -149,18 +151,71 @@ def test_body_that_is_too_large_is_refused(play: Play) -> None:
     play(scenario)
 
 
-def test_failed_change_leaves_everything_as_it_was(play: Play) -> None:
-    """A PUT of a project changes quotas and the rest: both or none."""
+@pytest.mark.parametrize("unit", [f"{PROJECTS}/3", f"{UNITS}/departments/2"])
+def test_failed_change_leaves_everything_as_it_was(play: Play, unit: str) -> None:
+    """A PUT of a project or a department changes quotas and the rest: both or none."""
 
     async def scenario(api: Api) -> None:
         bearer = {"Authorization": f"Bearer {(await grant(api))['accessToken']}"}
-        before = (await api.anybody.get(f"{PROJECTS}/3", headers=bearer)).json()
+        before = (await api.anybody.get(unit, headers=bearer)).json()
         for change in (
             {"resources": [{"nodePool": {"id": "99"}}], "description": "new"},
             {"resources": [{"gpu": {"deserved": 1}}], "defaultNodePools": ["none"]},
+            {"resources": [{"gpu": {"deserved": 1e10}}], "description": "new"},
+            {"resources": [{"cpu": {"overQuotaWeight": 1e10}}], "schedulingRules": {LIMIT: 60}},
         ):
-            answer = await api.anybody.put(f"{PROJECTS}/3", json=change, headers=bearer)
+            answer = await api.anybody.put(unit, json=change, headers=bearer)
             assert answer.status_code == 400
-            assert (await api.anybody.get(f"{PROJECTS}/3", headers=bearer)).json() == before
+            assert (await api.anybody.get(unit, headers=bearer)).json() == before
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("is_removed_first", [False, True])
+def test_change_is_made_whole_or_not_at_all_while_its_node_pool_is_removed(
+    play: Play, is_removed_first: bool
+) -> None:
+    async def scenario(api: Api) -> None:
+        bearer = {"Authorization": f"Bearer {(await grant(api))['accessToken']}"}
+        cluster = (await api.anybody.get("/api/v1/clusters", headers=bearer)).json()[0]["uuid"]
+        body = {"name": "fast", "clusterId": cluster, "labelKey": "speed", "labelValue": "fast"}
+        made = await api.anybody.post(POOLS, json=body, headers=bearer)
+        assert made.status_code < 300, made.text
+        before = (await api.anybody.get(f"{PROJECTS}/3", headers=bearer)).json()
+        wanted = {"resources": [{"nodePool": {"name": "fast"}, "gpu": {"deserved": 1}}], "description": "new"}
+        calls = [
+            api.anybody.put(f"{PROJECTS}/3", json=wanted, headers=bearer),
+            api.anybody.delete(f"{POOLS}/{made.json()['id']}", headers=bearer),
+        ]
+        put, removed = await asyncio.gather(*(reversed(calls) if is_removed_first else calls))
+        if is_removed_first:
+            put, removed = removed, put
+        assert removed.status_code < 300, removed.text
+        after = (await api.anybody.get(f"{PROJECTS}/3", headers=bearer)).json()
+        if put.status_code == 200:  # its quota went with the pool
+            assert (after["description"], after["resources"]) == ("new", [])
+        else:
+            assert "node pool" in put.json()["message"]
+            assert after["description"] == before["description"]
+            assert after["updatedAt"] == before["updatedAt"]
+
+    play(scenario)
+
+
+def test_change_of_quotas_and_the_rest_is_one_write(play: Play) -> None:
+    """Nobody sees one without the other, and a server that is killed leaves both or none."""
+
+    async def scenario(api: Api) -> None:
+        bearer = {"Authorization": f"Bearer {(await grant(api))['accessToken']}"}
+        for unit in (f"{PROJECTS}/3", f"{UNITS}/departments/2"):
+            change = {"resources": [{"gpu": {"deserved": 1}}], "schedulingRules": {LIMIT: 60}}
+            commits = api.at.home.services.store.commits
+            answer = await api.anybody.put(unit, json=change, headers=bearer)
+            assert (answer.status_code, api.at.home.services.store.commits - commits) == (200, 1)
+            told = answer.json()
+            assert told["schedulingRules"] == {LIMIT: 60}
+            assert [q["gpu"]["deserved"] for q in told["resources"]] == [1]
+            answer = await api.anybody.put(unit, json={"resources": []}, headers=bearer)
+            assert (answer.json()["schedulingRules"], answer.json()["resources"]) == ({}, [])
 
     play(scenario)

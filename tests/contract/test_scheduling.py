@@ -91,6 +91,32 @@ def test_project_gets_its_quota_back_and_the_evicted_runs_again(shared: World, r
     eventually("three containers", lambda: len(shared.containers()) == 3)
 
 
+def test_untolerated_work_ends_when_its_node_is_tainted_and_runs_again_once_it_is_not(
+    shared: World, runai: Runai
+) -> None:
+    """Source: Kubernetes, `NoExecute`."""
+    m = Machine(shared, runai)
+    m.project("a", 4)
+    (node,) = (n["id"] for n in json.loads(m.homeport("node", "list", "--json")))
+    toleration = {"key": "drain", "operator": "Exists", "effect": "NoExecute"}
+    stays = m.train("a", "stays", 1, tolerations=[toleration])
+    brief = m.train("a", "brief", 1, tolerations=[toleration | {"seconds": 3}])
+    goes = m.train("a", "goes", 1, preemptibility="non-preemptible")
+    for workload in (stays, brief, goes):
+        m.work.becomes(workload, "Running")
+    m.homeport("node", "taint", node, "drain:NoExecute")
+    m.work.becomes(goes, "Pending")
+    eventually("two containers", lambda: len(shared.containers()) == 2)
+    assert f"node {node} has the taint drain:NoExecute, which is not tolerated" in m.told(goes, "Evicted")
+    assert f"homeport node untaint {node} drain:NoExecute" in m.homeport("why", "goes")
+    eventually("its seconds are over", lambda: "tolerated for 3 s only" in m.told(brief, "Evicted"))
+    assert m.work.phase(stays) == "Running"
+    m.homeport("node", "untaint", node, "drain:NoExecute")
+    m.work.becomes(goes, "Running")
+    assert [a["reason"] for a in m.attempts("goes")] == ["Evicted", ""]
+    assert [a["reason"] for a in m.attempts("stays")] == [""]
+
+
 def test_higher_priority_preempts_within_its_project(shared: World, runai: Runai) -> None:
     m = Machine(shared, runai)
     m.project("a", 8)

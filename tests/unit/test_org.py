@@ -139,6 +139,25 @@ def test_taint_that_people_gave_goes_over_the_nodes_own(services: Services) -> N
     refused(node_notes.note_node(services, "three", labels={"a": "b"}), NotFound, "there is one, two")
 
 
+def test_time_of_a_taint_stays_as_long_as_the_taint_is_the_same(services: Services) -> None:
+    clock = services.clock
+    assert isinstance(clock, VirtualClock)
+
+    def given(value: str) -> int:
+        taints = {("team", "NoExecute"): value}
+        node = asyncio.run(node_notes.note_node(services, "one", taints=taints))
+        ((key, effect, at_ms),) = node.tainted_at_ms
+        assert (key, effect) == ("team", "NoExecute")
+        return at_ms
+
+    first = given("a")
+    assert first == clock.now_ms()
+    clock.advance(5)
+    asyncio.run(node_notes.note_node(services, "one", labels={"speed": "fast"}))
+    assert given("a") == first
+    assert given("b") == first + 5000
+
+
 def test_taint_is_taken_from_a_node_only_where_it_was_given(services: Services) -> None:
     def untaint(node: str, key: str) -> Coroutine[Any, Any, HostNode]:
         return node_notes.note_node(services, node, taints={(key, "NoSchedule"): None})
@@ -262,6 +281,31 @@ def test_change_is_stamped_and_leaves_name_id_and_quotas(services: Services) -> 
     assert (after.id, after.description, after.quotas) == (made.id, "for ads", ())
     assert (after.stamp.created_by, after.stamp.updated_by) == (BY, "bob")
     assert after.stamp.updated_at_ms == made.stamp.created_at_ms + 5000
+
+
+def test_change_with_a_quota_that_cannot_be_leaves_nothing(services: Services) -> None:
+    made = asyncio.run(org.create_project(services, draft("team"), by=BY))
+    (above,) = org.list_departments(services)
+    quotas = (PoolQuota("99"),)
+    for work in (
+        org.update_project(
+            services, made.id, lambda p: replace(p, description="new"), by="bob", quotas=quotas
+        ),
+        org.update_department(
+            services, above.id, lambda d: replace(d, extras={"a": 1}), by="bob", quotas=quotas
+        ),
+    ):
+        refused(work, Invalid, "no node pool has the id '99'")
+    assert org.get_project(services, made.id) == made
+    assert org.get_department(services, above.id) == above
+    assert org.follows_machine(services, above)
+
+
+def test_quotas_that_come_with_a_change_no_longer_follow_the_machine(services: Services) -> None:
+    local = org.find_project(services, "local")
+    quotas = (PoolQuota("1", gpu=Amount(2)),)
+    after = asyncio.run(org.update_project(services, local.id, lambda p: p, by="bob", quotas=quotas))
+    assert (after.quotas, org.follows_machine(services, after)) == (quotas, False)
 
 
 def test_project_stays_while_something_runs_in_it(services: Services) -> None:

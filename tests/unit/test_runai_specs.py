@@ -197,6 +197,10 @@ def test_limits_are_the_containers_and_requests_the_schedulers() -> None:
             {"tolerations": [{"operator": "Equal", "value": "x"}]}, "spec.tolerations[0].key",
             id="a-toleration-without-a-key",
         ),
+        pytest.param(
+            {"tolerations": [{"operator": "Exists", "effect": "NoSchedule", "seconds": 5}]},
+            "spec.tolerations[0].seconds", id="seconds-of-another-effect",
+        ),
     ],
 )  # fmt: skip
 def test_field_that_cannot_be_is_named(fields: dict[str, Any], field: str) -> None:
@@ -265,6 +269,8 @@ def test_node_type_narrows_each_alternative_of_the_affinity() -> None:
         ({"key": "k", "value": "v", "effect": "NoSchedule"}, ("k", "v", "NoSchedule")),
         ({"key": "k", "operator": "Exists", "effect": "Any"}, ("k", None, None)),
         ({"operator": "Exists"}, ("", None, None)),
+        ({"key": "k", "value": "v", "effect": "NoExecute", "seconds": 30}, ("k", "v", "NoExecute", 30)),
+        ({"operator": "Exists", "effect": "NoExecute", "seconds": 1}, ("", None, "NoExecute", 1)),
     ],
 )
 def test_toleration_is_as_the_scheduler_has_it(sent: dict[str, Any], expected: tuple[Any, ...]) -> None:

@@ -18,13 +18,13 @@ from ...faults import Faults
 from ...model import ContainerSpec, ContainerState, Handle, LogEntry, Observed, Port
 from ..process import check_target
 from .answers import Answering
+from .compaction import COMPACTED, any_port
 from .containers import Container
 from .followers import Followers
 from .images import Images
 from .journal import Journal
 from .rules import JOB, SERVICE, Life, Rule, RuleBook, interned, life_of, told_of
 
-FIRST_PORT, PORTS = 20_000, 10_000
 BATCH = 1000
 
 
@@ -65,7 +65,7 @@ class SimulatedDriver:
         self._unanswered: set[str] = set()  # replayed; their ports are not open yet
         self._due: list[tuple[int, str]] = []  # when a container is to be looked at again
         self._ordinals = itertools.count()
-        self._first_address = zlib.crc32(instance.encode())
+        self._addresses = itertools.count(zlib.crc32(instance.encode()))
         self._transitions = 0
         self._news: asyncio.Event | None = None  # somebody waits for it
         self._followers = Followers(clock)
@@ -319,6 +319,10 @@ class SimulatedDriver:
                 self._forget(name)
             case "remove_group":
                 del self._groups[name]
+            case op if op == COMPACTED:
+                self._ordinals = itertools.count(record["ordinal"])
+                self._groups |= dict.fromkeys(record["groups"], 0)
+                self._images.add_all(record["images"])
             case op:
                 raise ValueError(f"the journal of the simulated machine holds an unknown {op!r}")
         self._tell()
@@ -328,7 +332,7 @@ class SimulatedDriver:
         ordinal = next(self._ordinals)
         # Nothing listens on a number that was asked for as "any"; it only looks like one.
         ports = tuple(
-            Port(p["container_port"], p["protocol"], p["host_port"] or FIRST_PORT + (ordinal + index) % PORTS)
+            Port(p["container_port"], p["protocol"], p["host_port"] or any_port(ordinal, index))
             for index, p in enumerate(record["ports"])
             if p["host_port"] is not None
         )
@@ -364,7 +368,7 @@ class SimulatedDriver:
             return container is not None and container.state(now) is ContainerState.RUNNING
 
         answering = Answering(rule.answers, is_up, self._clock)
-        address = await answering.open(ports, self._first_address + next(self._ordinals))
+        address = await answering.open(ports, next(self._addresses))
         self._answering[name] = answering
         return address
 

@@ -1,6 +1,7 @@
 """Which images simulated nodes have, and the pulls under way."""
 
 import asyncio
+from collections.abc import Iterable, Mapping
 
 from ...clock import Clock
 
@@ -15,6 +16,10 @@ class Images:
 
     def add(self, node: str, image: str) -> None:
         self._present.add((node, image))
+
+    def add_all(self, images: Mapping[str, Iterable[str]]) -> None:
+        """By node."""
+        self._present |= {(node, image) for node, each in images.items() for image in each}
 
     async def pull(self, node: str, image: str, takes_s: float) -> None:
         """Once on each node; who comes meanwhile waits for the same pull, which goes on for the others."""

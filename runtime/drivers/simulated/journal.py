@@ -7,17 +7,31 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RuntimeUnavailable
+from .compaction import FLAGS, Ledger, NewFile, Rewriting, write_all
+
+# Lines that no longer matter, by which a file is rewritten: at the start, where it costs the time that the
+# next start saves, and while the server runs, where each costs some microseconds of it.
+MOST_DEAD_AT_START, MOST_DEAD = 1_000, 100_000
+LINES_EACH = 4  # of one container that is there, at most: created, stopped, paused and gone on again
 
 
 class Journal:
     """
+    It is rewritten when most of its lines no longer matter: at the start, and in a thread while it is open.
+
     Args:
         path: where the lines are. None keeps none.
+        most_dead: lines beside those of what is there, by which an open one is rewritten.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, most_dead: int = MOST_DEAD) -> None:
+        self._path, self._most_dead = path, most_dead
         self._file: int | None = None
+        self._ledger = Ledger()
+        self._lines = self._live = 0
+        self._since = 0  # lines when the rewriting began
+        self._rewriting: Rewriting | None = None
+        self._not_before = 0  # lines; a rewriting has failed
 
     def replay(self) -> Iterator[dict[str, Any]]:
         """What was written before, oldest first. A line that the server was killed within never happened."""
@@ -31,12 +45,35 @@ class Journal:
         if len(whole) < len(written):
             os.truncate(self._path, len(whole))
         for line in whole.splitlines():
-            yield json.loads(line)
+            record = json.loads(line)
+            self._ledger.add(line, record)
+            yield record
 
     def open(self) -> None:
-        if self._path is not None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._file = os.open(self._path, flags, 0o600)
+        """After all was replayed."""
+        if self._path is None:
+            return
+        ledger, self._ledger = self._ledger, Ledger()
+        self._lines, self._live = ledger.seen, ledger.live
+        if self._lines > max(MOST_DEAD_AT_START, 2 * LINES_EACH * self._live):
+            self._file = self._compacted(self._path, ledger)
+        if self._file is None:
+            self._file = os.open(self._path, FLAGS, 0o600)
+
+    def _compacted(self, path: Path, ledger: Ledger) -> int | None:
+        """The open file; None: the disk takes no other."""
+        try:
+            new = NewFile(path, path.stat().st_size)
+        except OSError:
+            return None
+        try:
+            lines = new.write(ledger.lines())
+            file = new.take_place()
+        except OSError:
+            new.drop()
+            return None
+        self._lines = lines
+        return file
 
     def write(self, record: dict[str, Any], rule: str = "") -> None:
         """
@@ -53,16 +90,47 @@ class Journal:
         text = json.dumps(record)
         if rule:
             text = f'{text[:-1]}, "rule": {rule}}}'
-        data = text.encode() + b"\n"
         whole = os.fstat(self._file).st_size
         try:
-            while data:
-                data = data[os.write(self._file, data) :]
+            write_all(self._file, text.encode() + b"\n")
         except OSError as error:
             os.ftruncate(self._file, whole)
             raise RuntimeUnavailable("the simulated runtime", f"its journal: {error.strerror}") from error
+        self._lines += 1
+        match record["op"]:
+            case "create":
+                self._live += 1
+            case "remove":
+                self._live -= 1
+            case _:
+                pass
+        if self._lines > self._most_dead or self._rewriting is not None:
+            self._look_after()
+
+    def _look_after(self) -> None:
+        if self._file is None or self._path is None:
+            return
+        if (rewriting := self._rewriting) is None:
+            if self._lines <= max(self._most_dead + LINES_EACH * self._live, self._not_before):
+                return
+            try:
+                self._rewriting = Rewriting(self._path, os.fstat(self._file).st_size)
+            except OSError:
+                self._not_before = 2 * self._lines
+            self._since = self._lines
+        elif rewriting.is_over:
+            self._rewriting = None
+            if (made := rewriting.finish()) is None:
+                self._not_before = 2 * self._lines
+                return
+            os.close(self._file)
+            self._file, lines = made
+            self._lines = lines + self._lines - self._since
 
     def close(self) -> None:
+        if self._rewriting is not None:
+            self._rewriting.leave()
+            self._rewriting = None
         if self._file is not None:
             os.close(self._file)
             self._file = None

@@ -124,6 +124,7 @@ class Toleration(Item):
     key: str = ""
     value: str | None = None
     effect: Literal["NoSchedule", "NoExecute", "PreferNoSchedule", "Any"] | None = None
+    seconds: int | None = Field(default=None, ge=1)
 
 
 class ContainerPort(Item):

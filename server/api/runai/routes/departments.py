@@ -16,7 +16,7 @@ from ..telemetry import org_unit_telemetry
 from ..translate import org as translate
 from ..wire import DepartmentCreation, DepartmentUpdate, check_fixed, check_parts
 from .deps import check_cluster, cluster_id, units, usage
-from .resources import patch_resources, put_resources, set_resources
+from .resources import patch_resources, put_resources
 
 routes = Routes()
 PATH = "/api/v1/org-unit/departments"
@@ -84,13 +84,11 @@ async def update_department(call: Call) -> Response:
     check_parts(sent)
     fixed = {"id": before.id, "name": before.name, "clusterId": cluster_id(call)}
     check_fixed(sent, fixed, "department")
-    quotas = translate.quotas_to_domain(sent.resources, pools)  # refused before anything is changed
-    services, by = call.ctx.services, call.who.name
-    await org.update_department(
-        services, before.id, lambda d: translate.change_department(d, sent, pools), by=by
-    )
-    await set_resources(call, before, quotas)
-    return call.answer(_to_wire(call, org.get_department(services, before.id)))
+    after = await org.update_department(
+        call.ctx.services, before.id, lambda d: translate.change_department(d, sent, pools), by=call.who.name,
+        quotas=translate.quotas_to_domain(sent.resources, pools),
+    )  # fmt: skip
+    return call.answer(_to_wire(call, after))
 
 
 @routes.delete(ONE)

@@ -16,7 +16,7 @@ from ..telemetry import org_unit_telemetry
 from ..translate import org as translate
 from ..wire import ProjectCreation, ProjectUpdate, check_fixed, check_parts
 from .deps import check_cluster, cluster_id, units, usage
-from .resources import patch_resources, put_resources, set_resources
+from .resources import patch_resources, put_resources
 
 routes = Routes()
 PATH = "/api/v1/org-unit/projects"
@@ -83,11 +83,11 @@ async def update_project(call: Call) -> Response:
     check_fixed(
         sent, fixed | {"id": before.id, "name": before.name, "clusterId": cluster_id(call)}, "project"
     )
-    quotas = translate.quotas_to_domain(sent.resources, pools)  # refused before anything is changed
-    services, by = call.ctx.services, call.who.name
-    await org.update_project(services, before.id, lambda p: translate.change_project(p, sent, pools), by=by)
-    await set_resources(call, before, quotas)
-    return call.answer(_to_wire(call, org.get_project(services, before.id)))
+    after = await org.update_project(
+        call.ctx.services, before.id, lambda p: translate.change_project(p, sent, pools), by=call.who.name,
+        quotas=translate.quotas_to_domain(sent.resources, pools),
+    )  # fmt: skip
+    return call.answer(_to_wire(call, after))
 
 
 @routes.delete(ONE)

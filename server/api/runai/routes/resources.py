@@ -39,19 +39,14 @@ def read_resources(call: Call) -> list[Resources]:
 
 async def put_resources(call: Call, unit: Department | Project) -> Response:
     quotas = translate.quotas_to_domain(read_resources(call), units(call).pools)
-    return _answer(call, await set_resources(call, unit, quotas))
+    after = await org.set_quotas(call.ctx.services, unit, quotas, merge=False, by=call.who.name)
+    return _answer(call, after)
 
 
 async def patch_resources(call: Call, unit: Department | Project) -> Response:
     quotas = translate.quotas_to_domain(read_resources(call), units(call).pools, unit.quotas)
     after = await org.set_quotas(call.ctx.services, unit, quotas, merge=True, by=call.who.name)
     return _answer(call, after)
-
-
-async def set_resources(
-    call: Call, unit: Department | Project, quotas: Sequence[PoolQuota]
-) -> Sequence[PoolQuota]:
-    return await org.set_quotas(call.ctx.services, unit, quotas, merge=False, by=call.who.name)
 
 
 def _answer(call: Call, quotas: Sequence[PoolQuota]) -> Response:

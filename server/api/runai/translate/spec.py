@@ -8,7 +8,7 @@ from typing import Any
 
 from ....domain.inventory import HostNode, Shape
 from ....domain.volumes import MountRequest
-from ....domain.workload import Member, WorkloadSpec
+from ....domain.workload import Member, Toleration, WorkloadSpec
 from ....errors import Invalid, NotImplementedYet
 from .. import wire_workloads as wire
 from .compute import resources_of
@@ -249,16 +249,20 @@ def _check_values(field: str, expression: wire.Expression) -> None:
         raise Invalid(field, f"{operator} takes one whole number")
 
 
-def _toleration(index: int, one: wire.Toleration) -> tuple[str, str | None, str | None]:
+def _toleration(index: int, one: wire.Toleration) -> Toleration:
     at = f"spec.tolerations[{index}]"
-    effect = None if one.effect == "Any" else one.effect
+    effect, value = None if one.effect == "Any" else one.effect, one.value or ""
     if one.operator == "Exists":
-        if one.value:
+        if value:
             raise Invalid(f"{at}.value", "Exists tolerates every value; leave it out")
-        return one.key, None, effect
-    if not one.key:
+        value = None
+    elif not one.key:
         raise Invalid(f"{at}.key", "is missing; without it the operator has to be Exists")
-    return one.key, one.value or "", effect
+    if one.seconds is None:
+        return one.key, value, effect
+    if effect != "NoExecute":  # source: runapy 1.224.0, `Toleration`
+        raise Invalid(f"{at}.seconds", "is for the effect NoExecute alone; name that, or leave it out")
+    return one.key, value, effect, one.seconds
 
 
 def _warnings(asked: wire.PodSpec) -> list[tuple[str, str]]:
