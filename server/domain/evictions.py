@@ -59,9 +59,14 @@ def is_by_taint(attempt: Attempt) -> bool:
     return attempt.evicted_by == TAINT
 
 
+def how_evicted(attempt: Attempt) -> str:
+    """In one word or two, as `evicting` was told; "" where it was not."""
+    return attempt.evicted_by.partition(FOR)[0]
+
+
 def is_moved(attempt: Attempt) -> bool:
     """Whether it was evicted so as to run elsewhere."""
-    return attempt.evicted_by.partition(FOR)[0] == MOVED
+    return how_evicted(attempt) == MOVED
 
 
 @dataclass(frozen=True, slots=True)

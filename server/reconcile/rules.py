@@ -1,6 +1,6 @@
 """Ends what has run, or has been idle, for as long as its project allows; or has it make room."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from sqlmodel import Session
@@ -8,7 +8,7 @@ from sqlmodel import Session
 from ...scheduler.after import decided
 from ...scheduler.model import AskClass, Code, Plan, Running, Snapshot, Unplaced
 from ...scheduler.state import State
-from ..domain.evictions import evicting, named_for
+from ..domain.evictions import evicting, how_evicted, named_for
 from ..domain.org import Org, Rules
 from ..domain.rules import Remedy, Verdict, began_ms, givers, in_force, verdicts
 from ..domain.workload import Workload
@@ -52,18 +52,26 @@ def rules_of(org: Org, workspace: str) -> InForce:
     return InForce(rules, givers(project.rules, (project.name, department.name)))
 
 
-def makes_room(idle: Sequence[str], snapshot: Snapshot, answer: Plan) -> dict[str, str]:
+def makes_room(
+    idle: Sequence[str], snapshot: Snapshot, answer: Plan, were_idle: Collection[str] = ()
+) -> dict[str, str]:
     """
     Which of these workloads should end, and the id of the ask that then has its place. Nobody ends for
-    whom nobody waits: it would only begin again from scratch, in the place that it had.
+    whom nobody waits: it would only begin again from scratch, in the place that it had. Nor for one
+    that made room for being idle itself: such two would take turns for ever.
 
     Args:
+        were_idle: ids of those.
         idle: ids of workloads, those that are to go first at the head.
         answer: the plan of that snapshot.
     """
     if not idle:
         return {}
-    waiting = {i for i, why in answer.unplaced.items() if why.code is not Code.WAITS_FOR_EVICTED}
+    waiting = {
+        i
+        for i, why in answer.unplaced.items()
+        if why.code is not Code.WAITS_FOR_EVICTED and workload_of(i) not in were_idle
+    }
     heads: dict[AskClass, str] = {}
     for wanted, ids in snapshot.pending.items():
         if (first := next((i for i in ids if i in waiting), None)) is not None:
@@ -114,7 +122,7 @@ class RuleKeeper:
         self._idle_since_ms: dict[str, int] = {}
 
     async def step(
-        self, works: Iterable[Work], org: Org, now_ms: int, snapshot: Snapshot, answer: Plan
+        self, works: Collection[Work], org: Org, now_ms: int, snapshot: Snapshot, answer: Plan
     ) -> tuple[bool, float]:
         """
         Whether something was changed, and the seconds until it should look again.
@@ -148,7 +156,9 @@ class RuleKeeper:
                 idle[work.workload.id] = Due(work.workload, preempt)
             if work.workload.spec.gpu_count:
                 times.append(now_ms + int(LOOK_S * 1000))
-        room = makes_room(sorted(idle, key=lambda i: idle[i].verdict.due_ms), snapshot, answer)
+        were_idle = {w.workload.id for w in works if idle and _was_idle(w)}
+        order = sorted(idle, key=lambda i: idle[i].verdict.due_ms)
+        room = makes_room(order, snapshot, answer, were_idle)
         due += [replace(idle[id_], asker=ask_id) for id_, ask_id in room.items()]
         if due:
             await self._store.write(lambda s: _apply(s, due, now_ms))
@@ -160,6 +170,11 @@ class RuleKeeper:
             self._idle_since_ms.pop(workload.id, None)
             return None
         return self._idle_since_ms.setdefault(workload.id, now_ms)
+
+
+def _was_idle(work: Work) -> bool:
+    """It waits since it made room for having been idle."""
+    return bool(work.made_room_for) and how_evicted(work.attempts[-1]) == IDLE
 
 
 def _is_told(work: Work) -> bool:
