@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from .layout import EPSILON
 from .model import AskClass, Effect, LabelMatch, Node, Operator, Taint, Toleration
-from .nodes import EPSILON, NodeState
+from .nodes import NodeState
 from .scores import Scorer, Shape, portion_of, whole_devices
 
 Filter = Callable[[AskClass, Node], str | None]
@@ -93,6 +94,15 @@ def covers(toleration: Toleration, taint: Taint) -> bool:
 FIXED: tuple[Filter, ...] = (is_ready, is_named, is_reserved, is_tolerated, has_labels)
 
 
+def may_be_anywhere(ask: AskClass) -> bool:
+    """Nothing but devices and room decide on which of the nodes that are open to all it may be."""
+    return not ask.nodes and not ask.affinity and ask.reservation is None
+
+
+def is_open_to_all(node: Node) -> bool:
+    return node.is_ready and node.reservation is None and not node.taints
+
+
 def fixed_refusal(ask: AskClass, node: Node) -> str | None:
     """Why it can never be there, whatever becomes free."""
     return next((reason for f in FIXED if (reason := f(ask, node))), None)
@@ -121,9 +131,11 @@ def refusal(ask: AskClass, scorer: Scorer, node: NodeState, with_leaving: bool =
 
 
 def _short_of_gpus(shape: Shape, scorer: Scorer, node: NodeState, with_leaving: bool) -> str:
-    gpus = node.node.gpus
+    gpus, healthy = node.node.gpus, len(node.usable)
+    if scorer.is_whole and shape.gpu_product is None and healthy == len(gpus):  # mostly
+        return f"short of {shape.gpu_count - (node.later_whole if with_leaving else node.whole)} free GPU(s)"
     product = f" {shape.gpu_product}" if shape.gpu_product else ""
-    ill, healthy = 0, len(node.usable)
+    ill = 0
     if node.slices:
         healthy += sum(map(len, node.slices.values()))
     if len(gpus) > healthy:

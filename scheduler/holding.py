@@ -5,11 +5,12 @@ Nobody is evicted for it: of the nodes on which it will fit first, what is free 
 and so more of them is free in each cycle. Everywhere else later asks are placed as before (backfill).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from .model import AskClass, Placement, Running, Unplaced
-from .nodes import EPSILON, NodeState
+from .layout import EPSILON
+from .model import AskClass, Placement, Unplaced
+from .nodes import NodeState
 from .state import State
 
 MOST_HELD = 8  # asks in one cycle
@@ -17,37 +18,58 @@ MOST_NODES = 64  # looked at for each of them
 
 
 @dataclass(slots=True)
+class _Hold:
+    """`places`: with those of their devices that are kept. `is_kept`: now; see `Held.bind`."""
+
+    ask: AskClass
+    places: Sequence[Placement]
+    is_kept: bool = True
+
+
+@dataclass(slots=True)
 class Held:
-    """What is kept in one cycle."""
+    """What is kept in one cycle, for one ask after another."""
 
     by_id: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     _queues: dict[str, str] = field(default_factory=dict[str, str])
-    _places: list[tuple[AskClass, Placement]] = field(default_factory=list[tuple[AskClass, Placement]])
+    _holds: dict[str, _Hold] = field(default_factory=dict[str, _Hold])
+
+    def before(self, ask: AskClass) -> tuple[str, ...]:
+        """Whose kept places an ask leaves alone that is refused now; in its own project it may be urgent."""
+        if not self._holds:
+            return ()  # mostly
+        return tuple(
+            id_
+            for id_, hold in self._holds.items()
+            if hold.ask.queue != ask.queue or hold.ask.priority >= ask.priority
+        )
 
     def hold(self, state: State, ask: AskClass, id_: str) -> None:
         """Keeps what is free now of the places that it will have."""
         if len(self.by_id) >= MOST_HELD:
             return
         places = _first_to_come(state, ask)
-        for place in places:
-            node = state.by_name[place.node]
-            free = [
-                uuid
-                for uuid, p in zip(place.gpu_uuids, node.positions(place.gpu_uuids), strict=True)
-                if node.available(p, True) >= place.gpu_portion - EPSILON
-            ]
-            kept = Placement(place.node, tuple(free), place.gpu_portion)
-            state.put(node, ask, node.positions(free), place.gpu_portion, promised=True)
-            self._places.append((ask, kept))
         if places:
+            self._holds[id_] = _Hold(ask, _keep(state, ask, places))
             self.by_id[id_] = tuple(dict.fromkeys(p.node for p in places))
             self._queues[id_] = ask.queue
 
-    def let_go(self, state: State) -> None:
-        """Nothing is kept any more; those that are kept for may be made room for, too."""
-        for ask, place in self._places:
-            state.unput(ask, place)
-        self._places.clear()
+    def bind(self, state: State, ids: Collection[str]) -> None:
+        """From now on only what these have is kept: whoever has its turn is behind no others."""
+        for id_, hold in self._holds.items():
+            if hold.is_kept == (id_ in ids):
+                continue
+            if hold.is_kept:
+                _let_go(state, hold)
+            else:
+                hold.places = _keep(state, hold.ask, hold.places)
+            hold.is_kept = not hold.is_kept
+
+    def served(self, state: State, id_: str) -> None:
+        """It has a place of its own."""
+        hold = self._holds.pop(id_, None)
+        if hold is not None and hold.is_kept:
+            _let_go(state, hold)
 
     def told(self, id_: str, why: Unplaced) -> Unplaced:
         """The refusal with what is kept for it, or for others in its way."""
@@ -69,20 +91,37 @@ class Held:
         return f"work of project {queue}" if queue else "work"
 
 
+def _keep(state: State, ask: AskClass, places: Sequence[Placement]) -> list[Placement]:
+    """Those places with what is free of their devices, which nobody else gets now."""
+    kept: list[Placement] = []
+    for place in places:
+        node = state.by_name[place.node]
+        free = [
+            uuid
+            for uuid, p in zip(place.gpu_uuids, node.positions(place.gpu_uuids), strict=True)
+            if node.available(p, True) >= place.gpu_portion - EPSILON
+        ]
+        state.put(node, ask, node.positions(free), place.gpu_portion, promised=True)
+        kept.append(Placement(place.node, tuple(free), place.gpu_portion))
+    return kept
+
+
+def _let_go(state: State, hold: _Hold) -> None:
+    for place in hold.places:
+        state.unput(hold.ask, place)
+
+
 def _most_free_first(node: NodeState) -> tuple[int, float, int]:
     return -node.whole, -node.cpu, node.order
 
 
 def _first_to_come(state: State, ask: AskClass) -> Sequence[Placement]:
     """Its places if node after node were empty, those with most that is free first; () if it fits nowhere."""
-    here: dict[str, list[Running]] = {}
-    for running in state.running:
-        here.setdefault(running.placement.node, []).append(running)
     mark = state.mark()
     for pool in state.pools_of(ask):
         nodes = sorted(state.candidates(state.need(ask), pool).nodes, key=_most_free_first)
         for node in nodes[:MOST_NODES]:
-            for running in here.pop(node.node.name, ()):
+            for running in state.running_on(node.node.name):
                 state.release(running)
             found = state.place_later(ask)
             if found is not None:

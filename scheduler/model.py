@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from math import inf
+
+from .layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ class LabelMatch:
     values: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Node:
     """
     A host with what it has and what is free of it now; CPU in cores, memory in MiB.
@@ -152,6 +155,11 @@ class Node:
     labels: frozenset[tuple[str, str]] = frozenset()
     taints: frozenset[Taint] = frozenset()
     segment: str = ""
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Worked out once: most nodes are the same from one snapshot to the next."""
+        return Layout(self.gpus)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from .filters import fixed_refusal, penalty
+from .filters import fixed_refusal, is_open_to_all, may_be_anywhere, penalty
+from .layout import slice_part
 from .model import AskClass, Code, Placement, Unplaced
 from .nodes import NodeState
 from .scores import Scorer, Shape, portion_of, shape_of
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from .state import State
 
 EPSILON = 1e-6  # of a quota
-SLICES = 7.0
 EVERYWHERE = ""  # the pool of all nodes, where there are no queues and an ask names none
 
 
@@ -62,9 +62,7 @@ class Need:
         self.ask, self.pools, self.shape, self.fixed = ask, outline.pools, outline.shape, outline.fixed
         self.scorers, self.indexes, self.kind = outline.scorers, outline.indexes, outline.kind
         self._amounts = outline.amounts
-        self._accounts: dict[str, tuple[Account, ...]] = {}
-        if state.tree.queues:
-            self._accounts = {pool: state.tree.accounts(ask.queue, pool) for pool in outline.pools}
+        self._accounts = state.tree.by_pool(ask.queue, outline.pools)
 
     @property
     def per_pool(self) -> Mapping[str, Triple]:
@@ -165,20 +163,15 @@ def placed_amounts(ask: AskClass, placement: Placement) -> Triple:
     return len(placement.gpu_uuids) * part, ask.cpu, float(ask.memory_mib)
 
 
-def slice_part(profile: str) -> float:
-    """What an instance counts for in GPUs: `3g.40gb` has 3 of the 7 slices of its device. Decided here."""
-    slices = profile.partition("g.")[0]
-    return int(slices) / SLICES if slices.isdecimal() else 1.0
-
-
 def capacity(nodes: Iterable[NodeState]) -> Triple:
     """GPUs, cores and MiB of those nodes that are ready, with what is taken, without unhealthy devices."""
     gpus = cpu = memory = 0.0
     for n in nodes:
-        if n.node.is_ready:
-            gpus += len(n.usable) + sum(slice_part(p) * len(there) for p, there in n.slices.items())
-            cpu += max(n.node.total_cpu, n.node.free_cpu)
-            memory += max(n.node.total_memory_mib, n.node.free_memory_mib)
+        node = n.node
+        if node.is_ready:
+            gpus += n.layout.amount
+            cpu += max(node.total_cpu, node.free_cpu)
+            memory += max(node.total_memory_mib, node.free_memory_mib)
     return gpus, cpu, memory
 
 
@@ -197,7 +190,12 @@ class Candidates:
         self.penalties: dict[int, int] = {}
         self.refused: Counter[str] = Counter()
         self.nodes: list[NodeState] = []
+        goes_anywhere = may_be_anywhere(ask)
         for node in nodes:
+            if goes_anywhere and is_open_to_all(node.node):
+                self.penalties[node.order] = 0
+                self.nodes.append(node)
+                continue
             why = fixed_refusal(ask, node.node)
             if why is None:
                 self.penalties[node.order] = penalty(ask, node.node)

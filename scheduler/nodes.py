@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
+from .layout import EPSILON
 from .model import AskClass, Node, Placement, Running
 
-EPSILON = 1e-9  # portions are sums of fractions
 DIGITS = 9
 
 
 class NodeState:
     """
-    Devices are counted by their position among the node's GPUs; `usable` are the healthy ones in the order of
-    their UUIDs, without the instances of partitioned ones, which are in `slices` by profile.
+    Devices are counted by their position among the node's GPUs; `usable`, `slices` and `product` are those of
+    its layout.
 
     Args:
         order: among all nodes; the last word where two are equally good.
@@ -22,31 +22,20 @@ class NodeState:
     """
 
     __slots__ = (
-        "by_uuid", "cpu", "free", "later", "later_cpu", "later_memory", "later_whole", "memory", "node",
+        "cpu", "free", "later", "later_cpu", "later_memory", "later_whole", "layout", "memory", "node",
         "order", "pool", "product", "slices", "tenants", "usable", "version", "whole",
     )  # fmt: skip
 
     def __init__(self, node: Node, order: int) -> None:
-        self.node, self.order, self.pool = node, order, node.node_group
+        layout = node.layout
+        self.node, self.order, self.pool, self.layout = node, order, node.node_group, layout
         self.cpu = self.later_cpu = node.free_cpu
         self.memory = self.later_memory = node.free_memory_mib
-        gpus = node.gpus
-        self.free = [g.free for g in gpus]
-        self.later = self.free.copy()
-        self.usable: list[int] = []
-        self.slices: dict[str, list[int]] = {}
-        for position in sorted(range(len(gpus)), key=lambda p: gpus[p].uuid):
-            gpu = gpus[position]
-            if gpu.is_healthy and gpu.mig_profile:
-                self.slices.setdefault(gpu.mig_profile, []).append(position)
-            elif gpu.is_healthy:
-                self.usable.append(position)
-        products = {gpus[p].product for p in self.usable}
-        self.product = products.pop() if len(products) == 1 else None
-        self.by_uuid: dict[str, int] | None = None
+        self.free, self.later = [*layout.free], [*layout.free]
+        self.usable, self.slices, self.product = layout.usable, layout.slices, layout.product
+        self.whole = self.later_whole = layout.whole
         self.tenants: dict[str, tuple[int, int]] = {}  # where they differ from the node's
         self.version = 0
-        self._count()
 
     def _count(self) -> None:
         free, later, least = self.free, self.later, 1 - EPSILON
@@ -67,21 +56,14 @@ class NodeState:
         """Of those of them that the node has."""
         if not uuids:
             return ()
-        if self.by_uuid is None:
-            self.by_uuid = {gpu.uuid: p for p, gpu in enumerate(self.node.gpus)}
-        found = self.by_uuid
+        found = self.layout.by_uuid
         return tuple(found[u] for u in uuids if u in found)
 
-    def settle(self, running: Running, is_first: bool) -> None:
-        """
-        What ran at the start: that is not free now in any case.
-
-        Args:
-            is_first: of its spread group on this node.
-        """
+    def settle(self, running: Running) -> None:
+        """What ran at the start, of a spread group or leaving: that is not free now in any case."""
         group = running.ask.spread
         if group:
-            now, later = (0, 0) if is_first else self.tenants[group]
+            now, later = self.tenants.get(group, (0, 0))
             self.tenants[group] = (now + 1, later + (not running.is_leaving))
         if running.is_leaving:
             self._return(running.ask, running.placement)

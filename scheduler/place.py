@@ -104,6 +104,8 @@ def find(state: "State", need: Need, with_leaving: bool) -> tuple[Placement, ...
     Its pools in order, each with its quotas. The members are put on their nodes; where it is refused the
     caller takes back what of them was.
     """
+    if len(need.pools) == 1:
+        return _in_only_pool(state, need, need.pools[0], with_leaving)
     refused: list[Unplaced] = []
     failures: list[Failure] = []
     for pool in need.pools:
@@ -117,7 +119,7 @@ def find(state: "State", need: Need, with_leaving: bool) -> tuple[Placement, ...
             return found
         state.undo(mark)
         failures.append(found)
-    return _summary(state, need, refused, failures)
+    return _sentences(state, need, refused, failures)
 
 
 def find_silently(state: "State", need: Need, with_leaving: bool) -> tuple[Placement, ...] | None:
@@ -133,16 +135,22 @@ def find_silently(state: "State", need: Need, with_leaving: bool) -> tuple[Place
     return None
 
 
-def _summary(
-    state: "State", need: Need, refused: Sequence[Unplaced], failures: Sequence[Failure]
-) -> Unplaced:
-    if len(need.pools) == 1 and failures:
-        told = failures[0].told
-        found = told.get(need.ask.pools)
-        if found is None:
-            found = told[need.ask.pools] = _sentences(state, need, (), failures)
+def _in_only_pool(
+    state: "State", need: Need, pool: str, with_leaving: bool
+) -> tuple[Placement, ...] | Unplaced:
+    """Mostly there is no other; then equal asks are told the same sentences, made once."""
+    over = need.quota_refusal(pool, with_leaving)
+    if over is not None:
+        return over
+    mark = state.position
+    found = _in_pool(state, need, pool, with_leaving, is_told=True)
+    if not isinstance(found, Failure):
         return found
-    return _sentences(state, need, refused, failures)
+    state.undo(mark)
+    why = found.told.get(need.ask.pools)
+    if why is None:
+        why = found.told[need.ask.pools] = _sentences(state, need, (), (found,))
+    return why
 
 
 def _sentences(

@@ -96,6 +96,7 @@ class _Cycle:
     def refuse(self, line: Line) -> None:
         """All that is left of a class whose next could not be served."""
         why, rest = self._refused, tuple(line.ids[line.at :])
+        behind = self._held.before(line.ask)
         if why.code is Code.NO_PLACE:
             if rest[0] in self._state.snapshot.starving:
                 self._held.hold(self._state, line.ask, rest[0])
@@ -103,18 +104,17 @@ class _Cycle:
             why = self._held.told("", why)
         else:
             self._unplaced[rest[0]] = why
-        for id_ in rest[1:]:
-            self._unplaced[id_] = why
-        self._waiting.append(Waiting(line.ask, rest))
+        if len(rest) > 1:
+            self._unplaced.update(dict.fromkeys(rest[1:], why))
+        self._waiting.append(Waiting(line.ask, rest, behind))
         self._seen += rest
         line.at = len(line.ids)
 
     def end(self) -> Plan:
         """Room is made for what could not be served."""
         state = self._state
-        self._held.let_go(state)
         shares = state.shares()
-        room = make_room(state, self._waiting)
+        room = make_room(state, self._waiting, self._held)
         self._promised.update(room.promised)
         for id_, places in self._promised.items():
             self._unplaced[id_] = _waits(places)

@@ -9,10 +9,11 @@ Lepton's: they come before what queues owe each other, and after moves, by which
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from .holding import Held
 from .model import AskClass, EvictedBy, Eviction, Placement, Running
-from .needs import EVERYWHERE
+from .needs import EVERYWHERE, Need
 from .preemption.consolidate import Move, has_enough, is_alike, move
 from .preemption.consolidate import sentence as moved_to
 from .preemption.reclaim import Reclaimer, is_entitled, is_lasting
@@ -27,10 +28,16 @@ Places = tuple[Placement, ...]
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Asks of one class that found no place, oldest first."""
+    """
+    Asks of one class that found no place, oldest first.
+
+    Args:
+        behind: the ids of those whose kept places it leaves alone; see `Held`.
+    """
 
     ask: AskClass
     ids: tuple[str, ...]
+    behind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class Room:
 Attempt = Callable[[AskClass, str], bool]
 
 
-def make_room(state: State, waiting: Sequence[Waiting]) -> Room:
+def make_room(state: State, waiting: Sequence[Waiting], held: Held) -> Room:
     """
     Who is evicted so that what waits gets its place. The state is left with all of it released and promised.
 
@@ -59,19 +66,24 @@ def make_room(state: State, waiting: Sequence[Waiting]) -> Room:
 
     Args:
         waiting: in the order of the queues; within a queue the higher priority and then the older goes first.
+        held: what is kept for some of them. Nobody behind those gets it here either, though others leave for
+            it; they themselves do.
     """
-    maker = _Maker(state)
-    left = [w for w in waiting if w.ids]
+    maker = _Maker(state, held)
+    left: Sequence[Waiting] = [w for w in waiting if w.ids]
     if left and state.snapshot.running:
-        for attempt in (maker.consolidate, maker.take_back, maker.reclaim, maker.preempt):
-            left = maker.serve(left, attempt)
+        for attempt, may_help in (
+            (maker.consolidate, maker.may_move), (maker.take_back, maker.may_take_back),
+            (maker.reclaim, maker.may_reclaim), (maker.preempt, maker.may_preempt),
+        ):  # fmt: skip
+            left = maker.serve(left, attempt, may_help)
     maker.end_stale()
     return Room(tuple(maker.evictions), maker.promised, maker.moved)
 
 
 class _Maker:
-    def __init__(self, state: State) -> None:
-        self.state = state
+    def __init__(self, state: State, held: Held) -> None:
+        self.state, self._held = state, held
         self.evictions: list[Eviction] = []
         self.promised: dict[str, Places] = {}
         self.moved: dict[str, Placement] = {}
@@ -84,16 +96,27 @@ class _Maker:
         self._is_left_over = False
         self._ended: dict[str, dict[int, AskClass]] = {}  # of what goes whole, by queue
 
-    def serve(self, waiting: Sequence[Waiting], attempt: Attempt) -> list[Waiting]:
-        """One stage for all; what is left of each class for the next."""
+    def serve(
+        self, waiting: Sequence[Waiting], attempt: Attempt, may_help: Callable[[AskClass], bool]
+    ) -> Sequence[Waiting]:
+        """
+        One stage for all; what is left of each class for the next.
+
+        Args:
+            may_help: False where the stage has nothing for a class, whoever goes; asked again for each queue.
+        """
         queues: dict[str, list[int]] = {}
         for number, w in enumerate(waiting):
             queues.setdefault(w.ask.queue, []).append(number)
         served = [0] * len(waiting)
         for numbers in queues.values():
-            self._serve_queue(waiting, numbers, attempt, served)
+            can_change = self._is_left_over or bool(self._held.by_id)
+            if can_change or any(may_help(waiting[n].ask) for n in numbers):
+                self._serve_queue(waiting, numbers, attempt, served)
+        if not any(served):
+            return waiting
         return [
-            Waiting(w.ask, w.ids[n:]) if n else w
+            replace(w, ids=w.ids[n:]) if n else w
             for w, n in zip(waiting, served, strict=True)
             if n < len(w.ids)
         ]
@@ -116,8 +139,10 @@ class _Maker:
             if ask.is_extra and not self._goes_on(ask):
                 continue
             id_ = ids[served[number]]
+            self._held.bind(self.state, waiting[number].behind)
             if not self._fits_already(ask, id_) and (self._budget.is_spent or not attempt(ask, id_)):
                 continue
+            self._held.served(self.state, id_)
             served[number] += 1
             if served[number] < len(ids):
                 heapq.heappush(heads, head(number))
@@ -143,9 +168,12 @@ class _Maker:
 
     # -- the stages ---------------------------------------------------------------------------------------
 
+    def may_move(self, ask: AskClass) -> bool:
+        return ask.gpu_count > 0 and self.state.snapshot.may_move and has_enough(self.state, ask)
+
     def consolidate(self, ask: AskClass, id_: str) -> bool:
         state = self.state
-        if ask.gpu_count == 0 or not state.snapshot.may_move or not has_enough(state, ask):
+        if not self.may_move(ask):
             return False
         pools = [p for p in state.pools_of(ask) if state.quota_refusal(ask, p, with_leaving=True) is None]
         if not pools:
@@ -173,6 +201,9 @@ class _Maker:
                 state.take(member.ask, (result.moved[member.id],), promised=True)
         return True
 
+    def may_take_back(self, ask: AskClass) -> bool:
+        return ask.reservation in self._in_force
+
     def take_back(self, ask: AskClass, id_: str) -> bool:
         """Of the nodes of its reservation; see `preemption/take_back.py`. Its queues are asked as ever."""
         state, name = self.state, ask.reservation
@@ -198,15 +229,16 @@ class _Maker:
         self._commit(ask, id_, found, EvictedBy.RESERVATION, lambda step, _: reserved_for(state, ask, step))
         return True
 
+    def may_reclaim(self, ask: AskClass) -> bool:
+        need = self.state.need(ask)
+        return any(_is_entitled(need, pool) for pool in need.pools)
+
     def reclaim(self, ask: AskClass, id_: str) -> bool:
-        if not self.state.snapshot.queues:
-            return False
         return any(self._reclaim_in(ask, id_, pool) for pool in self.state.pools_of(ask))
 
     def _reclaim_in(self, ask: AskClass, id_: str, pool: str) -> bool:
         state = self.state
-        wants = state.need(ask).amounts(pool)
-        if not is_entitled(wants, state.account(ask.queue, pool)) or not any(wants):
+        if not _is_entitled(state.need(ask), pool):
             return False
         reclaimer = Reclaimer(state, ask, pool)
         queues = reclaimer.who_may_lose(q for q in self._victims.queues if q != ask.queue)
@@ -230,12 +262,15 @@ class _Maker:
                 return True
         return False
 
-    def preempt(self, ask: AskClass, id_: str) -> bool:
-        """Rule 11. Quotas and limits are for the placing to say, as they are once the victims have gone."""
+    def may_preempt(self, ask: AskClass) -> bool:
         if not ask.can_preempt:
             return False
-        # A gang may fit without any victim, where what was kept for others has been let go.
-        if ask.members == 1 and self._victims.lowest_priority(ask.queue) >= ask.priority:
+        # A gang may fit without any victim, where an earlier one's have left something over.
+        return ask.members > 1 or self._victims.lowest_priority(ask.queue) < ask.priority
+
+    def preempt(self, ask: AskClass, id_: str) -> bool:
+        """Rule 11. Quotas and limits are for the placing to say, as they are once the victims have gone."""
+        if not self.may_preempt(ask):
             return False
         state = self.state
         self._budget.begin()
@@ -263,6 +298,8 @@ class _Maker:
 
     def end_stale(self) -> None:
         """Rule 12: what is left of a gang below its minimum goes, for nobody, and starts anew as a gang."""
+        if not any(r.is_stale for r in self.state.snapshot.running):
+            return
         stale = dict.fromkeys(r.workload for r in self.state.running if r.is_stale)
         for workload in stale:
             members = self.state.members(workload)
@@ -313,3 +350,9 @@ class _Maker:
         self.state.take(ask, found.result, promised=True)
         self.promised[id_] = found.result
         self.evictions.extend(evictions)
+
+
+def _is_entitled(need: Need, pool: str) -> bool:
+    """Whether its project may reclaim what it asks for in a pool; without queues nobody may."""
+    accounts, wants = need.accounts(pool), need.amounts(pool)
+    return bool(accounts) and any(wants) and is_entitled(wants, accounts[0])

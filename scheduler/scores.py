@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from .layout import EPSILON
 from .model import AskClass, Strategy
-from .nodes import DIGITS, EPSILON, NodeState
+from .nodes import DIGITS, NodeState
 
 Key = tuple[float, ...]
 Devices = tuple[tuple[int, ...], float]  # positions, and the portion of each
@@ -47,14 +48,14 @@ class Scorer:
     Source: Run:ai, node pool placement strategy; KAI, docs/gpu-sharing.
     """
 
-    __slots__ = ("_cpu_side", "_found", "_gpu_side", "_is_whole", "gpu", "shape")
+    __slots__ = ("_cpu_side", "_found", "_gpu_side", "gpu", "is_whole", "shape")
 
     def __init__(self, shape: Shape, gpu: Strategy, cpu: Strategy) -> None:
         self.shape, self.gpu = shape, gpu
         self._gpu_side = 1 if gpu is Strategy.BINPACK else -1
         self._cpu_side = 1 if cpu is Strategy.BINPACK else -1
         self._found: dict[tuple[int, bool], tuple[int, Devices | None]] = {}  # parts, by node and its version
-        self._is_whole = bool(shape.gpu_count) and not shape.mig_profile and not shape.is_fraction
+        self.is_whole = bool(shape.gpu_count) and not shape.mig_profile and not shape.is_fraction
 
     def key(self, node: NodeState, with_leaving: bool) -> Key | None:
         """None where it does not fit."""
@@ -70,7 +71,7 @@ class Scorer:
         if shape.cpu > cpu + EPSILON or shape.memory_mib > memory:
             return None
         side = self._cpu_side
-        if self._is_whole:
+        if self.is_whole:
             if shape.gpu_product is not None and shape.gpu_product != node.product:
                 whole = len(whole_devices(shape, node, with_leaving))
             if whole < shape.gpu_count:
@@ -96,7 +97,7 @@ class Scorer:
 
     def has_devices(self, node: NodeState, with_leaving: bool) -> bool:
         """Whether `devices` finds enough."""
-        if self._is_whole and self.shape.gpu_product in (None, node.product):
+        if self.is_whole and self.shape.gpu_product in (None, node.product):
             return (node.later_whole if with_leaving else node.whole) >= self.shape.gpu_count
         return self.devices(node, with_leaving) is not None
 
@@ -106,7 +107,7 @@ class Scorer:
         count = shape.gpu_count
         if not count:
             return (), 1.0
-        if self._is_whole:
+        if self.is_whole:
             found = whole_devices(shape, node, with_leaving, count)
         elif shape.mig_profile:
             found = _slices(shape, node, with_leaving)[:count]
@@ -129,7 +130,7 @@ class Scorer:
             found = self._with_room(node, with_leaving, portion, None)
             return None if found is None else (tuple([p for _, _, p in found]), portion)
         best: tuple[list[tuple[float, int, int]], float] | None = None
-        for size in sorted({node.node.gpus[p].memory_mib for p in node.usable}):
+        for size in node.layout.sizes:
             portion = portion_of(shape, size)
             found = None if portion is None else self._with_room(node, with_leaving, portion, size)
             if portion is not None and found is not None and (best is None or found < best[0]):

@@ -96,15 +96,20 @@ class Account:
         self.fair_share: Triple = (0.0, 0.0, 0.0)  # `fair` without the dust that sums of portions leave
         self.due: Triple = self.deserved  # what nobody reclaims: the fair share, or what it deserves
 
-    def add(self, amounts: Sequence[float], *, is_preemptible: bool) -> None:
+    def add(self, amounts: Sequence[float], is_preemptible: bool) -> None:
         """It has more."""
         gpus, cpu, memory = amounts
-        for held in (self.allocated,) if is_preemptible else (self.allocated, self.fixed):
-            held[GPUS] += gpus
-            held[CPU] += cpu
-            held[MEMORY] += memory
+        has = self.allocated
+        has[GPUS] += gpus
+        has[CPU] += cpu
+        has[MEMORY] += memory
+        if not is_preemptible:
+            fixed = self.fixed
+            fixed[GPUS] += gpus
+            fixed[CPU] += cpu
+            fixed[MEMORY] += memory
 
-    def part(self, amounts: Sequence[float], *, is_preemptible: bool) -> None:
+    def part(self, amounts: Sequence[float], is_preemptible: bool) -> None:
         """It is to lose this: no longer its own, but not yet free."""
         for r in RESOURCES:
             self.allocated[r] -= amounts[r]
@@ -172,6 +177,7 @@ class Tree:
         self._branches: dict[str, tuple[str, ...]] = {}
         self._accounts: dict[tuple[str, str], Account] = {}
         self._paths: dict[tuple[str, str], tuple[Account, ...]] = {}
+        self._by_pool: dict[tuple[str, tuple[str, ...]], Mapping[str, tuple[Account, ...]]] = {}
 
     def parent(self, queue_id: str) -> str | None:
         """The department of a project, where there is such a one."""
@@ -205,16 +211,31 @@ class Tree:
             self._paths[queue_id, pool] = path
         return path
 
+    def by_pool(self, queue_id: str, pools: tuple[str, ...]) -> Mapping[str, tuple[Account, ...]]:
+        """`accounts` in each of these pools; nothing where there are no queues."""
+        known = self._by_pool.get((queue_id, pools))
+        if known is None:
+            known = {pool: self.accounts(queue_id, pool) for pool in pools} if self.queues else {}
+            self._by_pool[queue_id, pools] = known
+        return known
+
+    def tallies(self, queue_id: str, pool: str, is_preemptible: bool) -> Sequence[list[float]]:
+        """The amounts to which is added when a queue has more; see `Account.add`."""
+        accounts = self.accounts(queue_id, pool)
+        return [a.allocated for a in accounts] + ([] if is_preemptible else [a.fixed for a in accounts])
+
     def divide(self, ground: Ground) -> None:
         """Fair shares of all queues in all pools, top down, once what runs is counted."""
         if not self.queues:
             return
         for ask, ids in ground.snapshot.pending.items():
-            for pool, amounts in ground.amounts_per_pool(ask).items() if ids else ():
-                wanted = [amount * len(ids) for amount in amounts]
+            count = len(ids)
+            for pool, (gpus, cpu, memory) in ground.amounts_per_pool(ask).items() if count else ():
                 for account in self.accounts(ask.queue, pool):
-                    for r in RESOURCES:
-                        account.requested[r] += wanted[r]
+                    requested = account.requested
+                    requested[GPUS] += gpus * count
+                    requested[CPU] += cpu * count
+                    requested[MEMORY] += memory * count
         children: dict[str | None, list[str]] = {}
         for id_ in self.ids:
             children.setdefault(self.parent(id_), []).append(id_)

@@ -1,13 +1,15 @@
 """A working copy of a snapshot that can be tried out: what is free, who has what, and a way back."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from .model import Amounts, AskClass, Node, Placement, Pool, Running, Share, Snapshot, Unplaced
 from .needs import EVERYWHERE, Candidates, Need, Outline, capacity, could_hold, need_of, placed_amounts
 from .nodes import NodeState
 from .place import Failure, Index, find, find_silently
 from .scores import Scorer, Shape
-from .shares import RESOURCES, Account, Tree, Triple
+from .shares import CPU, GPUS, MEMORY, RESOURCES, Account, Tree, Triple
+from .staying import Staying
 
 _NODE, _ACCOUNT, _RUNNING = range(3)
 
@@ -44,38 +46,51 @@ class State:
         self._device_sizes: dict[tuple[str, str | None], frozenset[int]] = {}
         self._free_later: dict[str, tuple[int, float]] = {}
         self._released: set[str] = set()
-        self._waiting: dict[str, list[tuple[AskClass, tuple[str, ...]]]] | None = None
+        self._staying = Staying(snapshot.running, self._released)
         self.pools = {p.name: p for p in snapshot.pools}
         self._nodes_by_pool: dict[str, list[NodeState]] = {EVERYWHERE: list(self.nodes)}
         for n in self.nodes:
             self._nodes_by_pool.setdefault(n.pool, []).append(n)
         unnamed = sorted(set(self._nodes_by_pool) - set(self.pools) - {EVERYWHERE})
         self.pool_names: tuple[str, ...] = (*self.pools, *unnamed)
-        self._by_queue: dict[str, list[Running]] = {}
-        self._by_workload: dict[str, list[Running]] = {}
-        for r in snapshot.running:
-            self._by_queue.setdefault(r.ask.queue, []).append(r)
-            self._by_workload.setdefault(r.workload, []).append(r)
         self.tree = Tree(snapshot)
         self._settle()
         self.tree.divide(self)
 
     def _settle(self) -> None:
         """Counts what runs, for its queues and on its node."""
-        seen: set[tuple[str, str]] = set()
-        for r in self.snapshot.running:
-            node = self.by_name.get(r.placement.node)
+        by_name, tree = self.by_name, self.tree
+        tallies: dict[tuple[str, str, bool], Sequence[list[float]]] = {}
+        for r in self.snapshot.running:  # thousands of times in each cycle, so as few calls as can be
+            ask, place = r.ask, r.placement
+            node = by_name.get(place.node)
             if node is None:
                 continue  # its node is gone, and with it what it had
-            tenancy = (node.node.name, r.ask.spread)
-            node.settle(r, tenancy not in seen)
-            seen.add(tenancy)
-            amounts = self.amounts_of(r)
-            for account in self.tree.accounts(r.ask.queue, node.pool):
-                account.add(amounts, is_preemptible=r.ask.is_preemptible)
+            if ask.spread or r.is_leaving:
+                node.settle(r)
                 if r.is_leaving:
-                    account.part(amounts, is_preemptible=r.ask.is_preemptible)
-            self.has_leaving |= r.is_leaving
+                    self._settle_leaving(r, node.pool)
+                    continue
+            whose = ask.queue, node.pool, ask.is_preemptible
+            held = tallies.get(whose)
+            if held is None:
+                held = tallies[whose] = tree.tallies(*whose)
+            gpus = len(place.gpu_uuids) * place.gpu_portion
+            if ask.mig_profile:
+                gpus = placed_amounts(ask, place)[GPUS]
+            cpu, memory = ask.cpu, ask.memory_mib
+            for has in held:
+                has[GPUS] += gpus
+                has[CPU] += cpu
+                has[MEMORY] += memory
+
+    def _settle_leaving(self, running: Running, pool: str) -> None:
+        """Its queues have it for as long as it is there, yet no longer as their own."""
+        self.has_leaving = True
+        amounts = self.amounts_of(running)
+        for account in self.tree.accounts(running.ask.queue, pool):
+            account.add(amounts, running.ask.is_preemptible)
+            account.part(amounts, running.ask.is_preemptible)
 
     # -- what there is ------------------------------------------------------------------------------------
 
@@ -129,10 +144,11 @@ class State:
         """Portions of usable devices, of all nodes together, that are free once all have gone that leave."""
         known = self._free_later.get(mig_profile)
         if known is None or known[0] != len(self.changes):
-            free = sum(
-                n.later[p] for n in self.nodes
-                for p in (n.slices.get(mig_profile, ()) if mig_profile else n.usable)
-            )  # fmt: skip
+            free = 0.0
+            for n in self.nodes:
+                later = n.later
+                for p in n.slices.get(mig_profile, ()) if mig_profile else n.usable:
+                    free += later[p]
             known = self._free_later[mig_profile] = len(self.changes), free
         return known[1]
 
@@ -159,28 +175,32 @@ class State:
 
     def running_in(self, queue_id: str) -> list[Running]:
         """What runs in a project and is neither leaving nor released; in the snapshot's order."""
-        return [r for r in self._by_queue.get(queue_id, ()) if self._stays(r)]
+        return self._staying.in_queue(queue_id)
 
-    def waiting_in(self, queue_id: str) -> Sequence[tuple[AskClass, tuple[str, ...]]]:
-        """The classes of a project of which somebody waited at the start, in the snapshot's order."""
-        if self._waiting is None:
-            self._waiting = {}
-            for ask, ids in self.snapshot.pending.items():
-                if ids:
-                    self._waiting.setdefault(ask.queue, []).append((ask, ids))
-        return self._waiting.get(queue_id, ())
+    def running_on(self, node: str) -> list[Running]:
+        """The same on a node, by its name."""
+        return self._staying.on_node(node)
 
     def members(self, workload: str) -> list[Running]:
-        """The members of a workload that are neither leaving nor released; in the snapshot's order."""
-        return [r for r in self._by_workload.get(workload, ()) if self._stays(r)]
+        """The same of a workload."""
+        return self._staying.of_workload(workload)
 
     @property
     def running(self) -> list[Running]:
-        """All that is neither leaving nor released; in the snapshot's order."""
-        return [r for r in self.snapshot.running if self._stays(r)]
+        """All of it."""
+        return self._staying.all
 
-    def _stays(self, running: Running) -> bool:
-        return not running.is_leaving and running.id not in self._released
+    def waiting_in(self, queue_id: str) -> Sequence[tuple[AskClass, tuple[str, ...]]]:
+        """The classes of a project of which somebody waited at the start, in the snapshot's order."""
+        return self._waiting.get(queue_id, ())
+
+    @cached_property
+    def _waiting(self) -> Mapping[str, Sequence[tuple[AskClass, tuple[str, ...]]]]:
+        waiting: dict[str, list[tuple[AskClass, tuple[str, ...]]]] = {}
+        for ask, ids in self.snapshot.pending.items():
+            if ids:
+                waiting.setdefault(ask.queue, []).append((ask, ids))
+        return waiting
 
     def amounts(self, ask: AskClass, pool: str) -> Amounts:
         """
@@ -295,7 +315,7 @@ class State:
         amounts = self.amounts_of(running)
         for account in self.tree.accounts(running.ask.queue, node.pool):
             self._log.append((_ACCOUNT, account, account.saved()))
-            account.part(amounts, is_preemptible=running.ask.is_preemptible)
+            account.part(amounts, running.ask.is_preemptible)
 
     def mark(self) -> int:
         """A point to come back to."""
@@ -366,7 +386,7 @@ class State:
         for account in accounts:
             if self._is_marked:
                 self._log.append((_ACCOUNT, account, account.saved()))
-            account.add(amounts, is_preemptible=ask.is_preemptible)
+            account.add(amounts, ask.is_preemptible)
 
 
 def _name(node: Node) -> str:

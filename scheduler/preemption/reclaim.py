@@ -58,7 +58,7 @@ def is_entitled(wants: Triple, account: Account) -> bool:
 
 def _is_within(has: Triple, wants: Triple, bound: Triple) -> bool:
     """Of what it does not ask for, more than the bound is no hindrance."""
-    return all(w <= 0 or h + w <= b + EPSILON for h, w, b in zip(has, wants, bound, strict=True))
+    return not any([w > 0 and h + w > b + EPSILON for h, w, b in zip(has, wants, bound, strict=True)])
 
 
 @dataclass(slots=True)

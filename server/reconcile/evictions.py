@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from sqlmodel import Session
 
-from ...scheduler.model import AskClass, EvictedBy, Eviction, Plan, Snapshot
+from ...scheduler.model import AskClass, EvictedBy, Eviction, Plan, Snapshot, Unplaced
+from ...scheduler.plan import plan
 from ..domain.evictions import (
     DOUBLE_CLAIM,
     DoubleClaim,
@@ -30,6 +31,7 @@ from ..store.writes import (
 )
 
 Victim = tuple[Workload, Attempt, Eviction]
+LATER = Unplaced(("room is made for it once others, that room was made for before, have their places",))
 
 
 def by_asker(evictions: Sequence[Eviction]) -> list[list[Eviction]]:
@@ -192,24 +194,65 @@ def without(snapshot: Snapshot, asks: Iterable[str]) -> Snapshot:
     return replace(snapshot, pending={wanted: ids for wanted, ids in left.items() if ids}, may_move=False)
 
 
-def serves_askers(plan: Plan, held: Mapping[str, str]) -> bool:
+def planned(snapshot: Snapshot, works: Mapping[str, Work], odd: Mapping[str, Work]) -> Plan:
+    """
+    The plan, with what was evicted looked at last while somebody that it made room for waits as well.
+
+    Where nobody that others made room for is served by that, it is the plan for all that waits: whoever lost
+    the place that was made for it, say with its node, has a right to another, if need be in that very queue.
+
+    Args:
+        odd: as above.
+    """
+    held = held_back(works, odd)
+    if not held:
+        return plan(snapshot)
+    queues = {works[workload_of(ask)].workload.workspace for ask in held}
+    first = sparing(plan(without(snapshot, held)), queues, works)
+    if not serves_askers(first, held):
+        return plan(snapshot)
+    waits = {
+        ask: Unplaced((f"it made room for {_named(works, ask, by)}, which comes first",))
+        for ask, by in held.items()
+    }
+    return replace(first, unplaced={**first.unplaced, **waits})
+
+
+def _named(works: Mapping[str, Work], ask_id: str, other: str) -> str:
+    """As all who may read of the ask may hear of the workload with the id `other`."""
+    return named_for(works[workload_of(ask_id)].workload.workspace, works[other].workload)
+
+
+def serves_askers(answer: Plan, held: Mapping[str, str]) -> bool:
     """Somebody that others made room for has a place in this plan, or has one promised."""
-    lucky = {workload_of(i) for i in (*plan.placed, *plan.promised)}
+    lucky = {workload_of(i) for i in (*answer.placed, *answer.promised)}
     return bool(lucky & set(held.values()))
 
 
-def sparing(
-    evictions: Sequence[Eviction], queues: Iterable[str], works: Mapping[str, Work]
-) -> list[Eviction]:
+def sparing(answer: Plan, queues: Iterable[str], works: Mapping[str, Work]) -> Plan:
     """
-    Those groups that take nothing from these queues: a queue whose evicted work was left out of
-    the plan looks as if it asked for less than it does. To the owners of a reservation that is all the same.
+    The plan with only those groups of evictions that take nothing from these queues, and without promises
+    that need the others: a queue whose evicted work was left out of the plan looks as if it asked for less
+    than it does. To the owners of a reservation that is all the same.
     """
-    spared = set(queues)
-    return [
-        e
-        for group in by_asker(evictions)
-        if group[0].how is EvictedBy.RESERVATION
-        or not any(works[e.workload].workload.workspace in spared for e in group)
-        for e in group
-    ]
+    owners, kept, dropped = set(queues), list[Eviction](), list[Eviction]()
+    for group in by_asker(answer.evicted):
+        is_spared = group[0].how is not EvictedBy.RESERVATION and any(
+            works[e.workload].workload.workspace in owners for e in group
+        )
+        (dropped if is_spared else kept).extend(group)
+    if not dropped:
+        return answer
+    stay = {e.id for e in dropped}
+    nodes = {r.placement.node for e in dropped for r in works[e.workload].running if r.id in stay}
+    served, refused = {e.by for e in kept}, {e.by for e in dropped}
+    void = {
+        id_
+        for id_, places in answer.promised.items()
+        # Without evictions of its own it may be what others' would have left over.
+        if id_ in refused or (id_ not in served and any(p.node in nodes for p in places))
+    }
+    return replace(
+        answer, evicted=tuple(kept), unplaced={**answer.unplaced, **dict.fromkeys(void, LATER)},
+        promised={id_: places for id_, places in answer.promised.items() if id_ not in void},
+    )  # fmt: skip

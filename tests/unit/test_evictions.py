@@ -10,7 +10,7 @@ import pytest
 from sqlmodel import Session, col, select
 
 from homeport.runtime.model import ContainerState, Handle, Observed
-from homeport.scheduler.model import EvictedBy, Eviction
+from homeport.scheduler.model import EvictedBy, Eviction, Placement, Plan
 from homeport.server.domain.endpoints import needed as needed_of_endpoint
 from homeport.server.domain.evictions import double_claims, evicted_for, evicting
 from homeport.server.domain.lifecycle import advance, needed, phase_of, unwanted
@@ -22,6 +22,7 @@ from homeport.server.errors import Conflict
 from homeport.server.reconcile.evictions import (
     commit,
     held_back,
+    planned,
     quarantine,
     sparing,
     with_claimants,
@@ -42,6 +43,7 @@ from homeport.server.store.writes import (
     save_attempt,
     save_workload,
 )
+from tests.unit.asks import node
 from tests.unit.rolling import endpoint, serving
 
 NOW = 1_000_000
@@ -367,8 +369,8 @@ def test_event_names_only_what_its_readers_may_know(
     def work(session: Session) -> Any:
         victim = two_jobs(session)
         save_workload(session, replace(job(), id="v", name="v", workspace=workspace))
-        (planned,) = plan_of(victim)
-        commit(session, [replace(planned, message="evicted: it can run on n, and w/0 then fits")], NOW)
+        (wanted,) = plan_of(victim)
+        commit(session, [replace(wanted, message="evicted: it can run on n, and w/0 then fits")], NOW)
         return [row.message for row in session.exec(select(EventRow).order_by(col(EventRow.seq)))]
 
     assert in_store(tmp_path, work) == [
@@ -437,8 +439,40 @@ def test_evicted_is_held_back_only_while_the_one_it_made_room_for_waits() -> Non
 def test_queue_of_what_is_held_back_loses_nothing_more_meanwhile() -> None:
     other = replace(job(), id="x", name="x", workspace="other")
     works = works_of((job(), [attempt()]), (other, []))
-    mixed = [*plan_of(attempt(), by="a/0"), *plan_of(replace(attempt(), workload_id="x"), by="b/0")]
-    assert [e.by for e in sparing(mixed, {"local"}, works)] == ["b/0"]
+    mixed = (*plan_of(attempt(), by="a/0"), *plan_of(replace(attempt(), workload_id="x"), by="b/0"))
+    assert [e.by for e in sparing(Plan({}, {}, mixed), {"local"}, works).evicted] == ["b/0"]
+
+
+def test_nobody_is_promised_the_place_of_what_is_spared() -> None:
+    """Neither for whom it would have gone, nor who would have had what is left over of it."""
+    works = works_of((job(), [attempt()]))
+    here, there = (Placement("n"),), (Placement("elsewhere"),)
+    taken = tuple(plan_of(attempt(), by="a/0"))
+    promised = {"a/0": here, "rest/0": here, "leaves/0": there}
+    answer = sparing(Plan({}, {}, taken, promised=promised), {"local"}, works)
+    assert (answer.evicted, dict(answer.promised)) == ((), {"leaves/0": there})
+    assert answer.unplaced.keys() == {"a/0", "rest/0"}
+
+
+def test_who_lost_the_place_made_for_it_gets_another_in_the_queue_of_what_it_was_made_of() -> None:
+    """Else it would be promised, and never get, what that queue is spared; and nothing went on for either."""
+    asker = other("v", spec=replace(job().spec, priority=80, can_preempt=True))
+    weak = other("x", spec=replace(job().spec, is_preemptible=True, priority=20))
+    its = replace(attempt(), replica_id="x-0", workload_id="x")
+    works = works_of((job(), [evicted()]), (asker, []), (weak, [its]))
+    full = replace(build(Facts(()), works.values()), nodes=(node("n", cpu=0),))
+    answer = planned(with_claimants(full, works, odd_of(works)), works, odd_of(works))
+    assert [(e.workload, e.by) for e in answer.evicted] == [("x", "v/0")]
+    assert answer.promised.keys() == {"v/0"}
+
+
+def test_what_was_evicted_waits_and_is_told_for_whom_while_that_one_is_served() -> None:
+    asker = other("v", spec=replace(job().spec, priority=80))
+    works = works_of((job(), [evicted()]), (asker, []))
+    free = replace(build(Facts(()), works.values()), nodes=(node("n", cpu=2),))
+    answer = planned(with_claimants(free, works, odd_of(works)), works, odd_of(works))
+    assert answer.placed.keys() == {"v/0"}
+    assert answer.unplaced["w/0"].reasons == ("it made room for v, which comes first",)
 
 
 @pytest.mark.parametrize("is_gone", [False, True], ids=["leaves", "has left"])
@@ -490,8 +524,8 @@ def test_nothing_is_moved_while_something_is_on_its_way() -> None:
 
 def test_owners_of_a_reservation_take_from_a_queue_of_which_something_is_held_back() -> None:
     works = works_of((job(), [attempt()]))
-    taken = [replace(e, how=EvictedBy.RESERVATION) for e in plan_of(attempt(), by="a/0")]
-    assert sparing(taken, {"local"}, works) == taken
+    taken = tuple(replace(e, how=EvictedBy.RESERVATION) for e in plan_of(attempt(), by="a/0"))
+    assert sparing(Plan({}, {}, taken), {"local"}, works).evicted == taken
 
 
 # -- rules ---------------------------------------------------------------------

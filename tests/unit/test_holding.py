@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeport.scheduler.model import AskClass, Code, Placement, Running, Snapshot
+from homeport.scheduler.model import AskClass, Code, EvictedBy, Placement, Running, Snapshot
 from homeport.scheduler.plan import plan
 from tests.unit.asks import ask, node, queue, snapshot, where
 
@@ -98,6 +98,62 @@ def test_one_that_may_preempt_still_does_when_places_are_kept_for_it() -> None:
     running = busy("x", "a", 4, **weak), busy("y", "b", 4, **weak)
     answer = plan(world([large], *running, queues=queues, starving=frozenset({"large"})))
     assert [e.workload for e in answer.evicted] in (["x"], ["y"])
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_nobody_behind_it_is_promised_what_is_kept_when_nothing_is_evicted(members: int) -> None:
+    behind = ("behind", ask(2 // members, members=members, can_preempt=True))
+    running = busy("x", "a", 2), busy("y", "b", 4)
+    answer = plan(world([LARGE, behind], *running, starving=frozenset({"large"})))
+    assert (dict(answer.promised), answer.evicted) == ({}, ())
+
+
+WEAK: dict[str, object] = {"queue": "p", "is_preemptible": True, "priority": 50}
+STRONG: dict[str, object] = {"queue": "p", "is_preemptible": True, "priority": 67, "can_preempt": True}
+P = {"queues": (queue("d", 8), queue("p", 8, "d")), "starving": frozenset({"large"})}
+
+
+@pytest.mark.parametrize(
+    ("members", "gpus"), [pytest.param(1, 3, id="one"), pytest.param(2, 1, id="a-gang-that-would-fit-there")]
+)
+def test_who_preempts_behind_it_takes_what_it_makes_free_and_nothing_that_is_kept(
+    members: int, gpus: int
+) -> None:
+    """Two devices of `a` are kept; what `weak` has on `b` is enough for whoever is behind."""
+    jobs = [("large", ask(4, queue="p")), ("behind", ask(gpus, members=members, **STRONG))]
+    running = busy("x", "a", 2, queue="p"), busy("weak", "b", 3, **WEAK)
+    full = Running("z/1", "z", ask(1, queue="p"), Placement("b", ("b-g3",)), rank=-1)
+    answer = plan(world(jobs, *running, full, **P))
+    assert [e.workload for e in answer.evicted] == ["weak"]
+    assert {place.node for place in answer.promised["behind"]} == {"b"}
+
+
+def test_who_preempts_before_it_may_have_what_is_kept() -> None:
+    jobs = [("large", ask(4, queue="p")), ("urgent", ask(3, **{**STRONG, "priority": 150}))]
+    running = busy("weak", "a", 2, **WEAK), busy("y", "b", 4, queue="p")
+    answer = plan(world(jobs, *running, **P))
+    assert [e.workload for e in answer.evicted] == ["weak"]
+    assert {place.node for place in answer.promised["urgent"]} == {"a"}
+
+
+def test_others_are_moved_for_it_when_all_that_is_free_counts_but_for_what_is_kept_for_it() -> None:
+    running = busy("x", "a", 1, is_preemptible=True), busy("y", "b", 3)
+    answer = plan(world([LARGE], *running, starving=frozenset({"large"})))
+    assert [(e.workload, e.how) for e in answer.evicted] == [("x", EvictedBy.CONSOLIDATION)]
+    assert {place.node for place in answer.promised["large"]} == {"a"}
+
+
+def test_what_was_kept_is_free_for_those_behind_once_it_has_its_place() -> None:
+    """`large` preempts on `b`; on `a`, where places were kept for it, room is made for who is behind."""
+    jobs = [("large", ask(4, **STRONG)), ("behind", ask(3, **STRONG))]
+    fixed, kept_from = (
+        busy("y", "a", 1, queue="p"),
+        Running("v/1", "v", ask(2, **WEAK), Placement("a", ("a-g1", "a-g2"))),
+    )
+    answer = plan(world(jobs, fixed, kept_from, busy("w", "b", 4, **WEAK), **P))
+    assert {name: {p.node for p in places} for name, places in answer.promised.items()} == {
+        "large": {"b"}, "behind": {"a"},
+    }  # fmt: skip
 
 
 def test_place_that_others_left_goes_to_whom_they_left_it_for() -> None:

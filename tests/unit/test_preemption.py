@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from homeport.scheduler.model import EvictedBy, Plan
+from homeport.scheduler.model import EvictedBy, Placement, Plan, Running
 from homeport.scheduler.plan import plan
+from tests.unit.asks import ask, node, snapshot
 from tests.unit.scenarios import consolidation, gangs, preempt, reclaim, reservations
 from tests.unit.scenarios.tables import Scenario, expected, leftover, outcome, rows, snapshot_of
 
@@ -128,3 +129,14 @@ def test_nobody_is_moved_while_another_is_on_its_way() -> None:
     cases = {s.name: s for s in consolidation.SCENARIOS}
     world = snapshot_of(cases["the-last-comer-is-moved"])
     assert plan(replace(world, may_move=False)).evicted == ()
+
+
+def test_what_is_left_over_is_promised_to_somebody_who_could_make_no_room_himself() -> None:
+    """In another queue, and at a stage that has nothing for it."""
+    weak = ask(4, queue="a", is_preemptible=True, priority=20)
+    full = replace(node("n", 4), gpus=tuple(replace(g, free=0.0) for g in node("n", 4).gpus))
+    running = (Running("weak/1", "weak", weak, Placement("n", tuple(g.uuid for g in full.gpus))),)
+    jobs = [("strong", ask(2, queue="a", can_preempt=True)), ("humble", ask(2, queue="b"))]
+    answer = plan(snapshot([full], jobs, running=running))
+    assert [(e.workload, e.by) for e in answer.evicted] == [("weak", "strong")]
+    assert answer.promised.keys() == {"strong", "humble"}

@@ -1,5 +1,7 @@
 """Random operations against plans: what holds in every cycle, and that it comes to rest."""
 
+from math import inf
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,13 +22,15 @@ class SchedulerMachine(RuleBasedStateMachine):
     @initialize(
         strategy=st.sampled_from(list(Strategy)),
         grace=st.integers(0, 2),
+        starves_after=st.sampled_from([2, inf]),
         quotas=st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)),
         sizes=st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(0, 4)),
     )
     def begin(
-        self, strategy: Strategy, grace: int, quotas: tuple[int, int, int], sizes: tuple[int, int, int]
-    ) -> None:
-        self.cluster = Cluster(strategy=strategy, grace=grace)
+        self, strategy: Strategy, grace: int, starves_after: float, quotas: tuple[int, int, int],
+        sizes: tuple[int, int, int],
+    ) -> None:  # fmt: skip
+        self.cluster = Cluster(strategy=strategy, grace=grace, starves_after=starves_after)
         for number, gpus in enumerate(sizes):
             self.cluster.add_node(f"n{number}", gpus)
         self.cluster.set_quota("d", quotas[0] + quotas[1])
@@ -227,6 +231,25 @@ def test_one_is_moved_and_then_all_run_when_small_jobs_were_spread_over_all_node
     assert cluster.runs(wide)
     assert all(map(cluster.runs, cluster.jobs))
     assert [cluster.cycle().evicted for _ in range(5)] == [()] * 5
+
+
+@pytest.mark.parametrize("grace", [0, 1])
+def test_who_preempts_gets_another_place_when_the_node_fails_that_was_cleared_for_it(grace: int) -> None:
+    """In its own queue, though what it had evicted there first still waits, too."""
+    cluster = Cluster(grace=grace)
+    cluster.set_quota("a", 8)
+    for name in ("n0", "n1"):
+        cluster.add_node(name, 4)
+    weak = [cluster.submit("a", "4", p="25") for _ in range(2)]
+    cluster.settle(MANY_CYCLES)
+    strong = cluster.submit("a", "4", p="80")
+    while len(cluster.running) == len(weak):
+        cluster.cycle()
+    cleared = set(cluster.nodes) - {r.placement.node for r in cluster.running.values()}
+    cluster.fail_node(cleared.pop())
+    cluster.settle(MANY_CYCLES)
+    assert cluster.runs(strong)
+    assert cluster.evictions == 2
 
 
 @settings(max_examples=150, deadline=None)

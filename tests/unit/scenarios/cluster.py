@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from homeport.scheduler.model import (
     UNLIMITED,
@@ -46,6 +47,8 @@ class Cluster:
             had been by then; until it runs again.
         moving: running ids of what leaves for another place.
         lost_at: the number of the last attempt of a job that has gone.
+        waited: for how many cycles each ask has.
+        starves_after: so many cycles places are kept for what waits; never by itself.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict[str, Node])
@@ -58,7 +61,9 @@ class Cluster:
     )
     moving: set[str] = field(default_factory=set[str])
     lost_at: dict[str, int] = field(default_factory=dict[str, int])
+    waited: Counter[str] = field(default_factory=Counter[str])
     strategy: Strategy = Strategy.BINPACK
+    starves_after: float = inf
     grace: int = 1
     submitted: int = 0
     attempts: int = 0
@@ -134,10 +139,11 @@ class Cluster:
             for id_, ask in self._asks(job):
                 pending[ask] = (*pending.get(ask, ()), id_)
                 rank[id_] = job.rank
+        starving = frozenset(id_ for id_ in rank if self.waited[id_] > self.starves_after)
         claimants = frozenset(id_ for claim in self.left_for.values() for id_ in self._claims(*claim))
         return Snapshot(
             tuple(nodes.values()), pending, rank, tuple(self.running.values()), tuple(self.queues.values()),
-            (Pool("default", self.strategy),), claimants=claimants, may_move=not self.moving,
+            (Pool("default", self.strategy),), starving, claimants, not self.moving,
         )  # fmt: skip
 
     def _asks(self, job: Job) -> list[tuple[str, AskClass]]:
@@ -158,6 +164,7 @@ class Cluster:
         snapshot = self.snapshot()
         answer = self._plan(snapshot)
         check(snapshot, answer)
+        self.waited = Counter({id_: self.waited[id_] + 1 for id_ in answer.unplaced})
         for id_, places in answer.placed.items():
             name, _, index = id_.partition("+")
             for offset, place in enumerate(places):
@@ -193,8 +200,6 @@ class Cluster:
         pending = {ask: tuple(i for i in ids if i not in held) for ask, ids in snapshot.pending.items()}
         pending = {ask: ids for ask, ids in pending.items() if ids}
         first = plan(replace(snapshot, pending=pending, may_move=False))
-        if not {i.partition("+")[0] for i in (*first.placed, *first.promised)} & {*held.values()}:
-            return plan(snapshot)
         # A queue of which something is not looked at seems to ask for less than it does.
         spared = {self.jobs[i.partition("+")[0]].ask.queue for i in held}
         kept = {
@@ -202,15 +207,18 @@ class Cluster:
             for e in first.evicted
             if self.jobs[e.workload].ask.queue in spared and e.how is not EvictedBy.RESERVATION
         }
-        first = replace(
-            first, unplaced={**first.unplaced, **dict.fromkeys(held, Unplaced(("it made room",)))}
-        )
-        if not kept:
-            return first
+        stay = {self.running[e.id].placement.node for e in first.evicted if (e.by or e.workload) in kept}
         evicted = tuple(e for e in first.evicted if (e.by or e.workload) not in kept)
         served = {e.by for e in evicted}  # what others were promised may have been left over by the spared
-        promised = {id_: places for id_, places in first.promised.items() if id_ in served}
-        return replace(first, evicted=evicted, promised=promised)
+        promised = {
+            id_: places
+            for id_, places in first.promised.items()
+            if id_ not in kept and (id_ in served or stay.isdisjoint(p.node for p in places))
+        }
+        if not {i.partition("+")[0] for i in (*first.placed, *promised)} & {*held.values()}:
+            return plan(snapshot)
+        waits = {**first.unplaced, **dict.fromkeys(held, Unplaced(("it made room",)))}
+        return replace(first, unplaced=waits, evicted=evicted, promised=promised)
 
     def _start(self, job: Job, index: int, place: Placement) -> None:
         self.attempts += 1
