@@ -14,6 +14,7 @@ import pytest
 from homeport.runtime.clock import SystemClock, VirtualClock
 from homeport.runtime.drivers.process import ProcessDriver
 from homeport.runtime.drivers.simulated import Rule, SimulatedDriver
+from homeport.runtime.drivers.simulated.containers import Container
 from homeport.runtime.errors import DriverError, ImagePullFailed, LaunchRefused, MountRejected
 from homeport.runtime.model import ContainerState, Handle, Mount, Port
 from tests.contract.drivers import (
@@ -474,7 +475,7 @@ async def test_end_is_not_delayed_by_processes_left_behind(bench: Bench) -> None
     script = shell("sleep 1000 & a=$!; setsid sleep 1000 & echo $a $!; sleep 0.2; exit 4")
     ended, text = await bench.run(bench.open(), bench.spec(script))
     assert ended.exit_code == 4
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60  # those would live for longer
     assert [pid for pid in map(int, text.split()) if is_alive(pid)] == []
 
 
@@ -625,19 +626,18 @@ def test_ten_thousand_containers_are_cheap(tmp_path: Path) -> None:
     driver = SimulatedDriver("i", clock, [Rule(run_for_s=3600)])
     made = Bench("simulated", clock, "any", tmp_path, ())
 
-    async def main() -> float:
+    async def main() -> None:
         for number in range(10_000):
             await driver.start(made.spec(Script(f"w{number}", "")))
-        began = time.perf_counter()
-        for _ in range(100):
-            clock.advance(1)
-            assert len(await driver.list_owned()) == 10_000
-        took = time.perf_counter() - began
+        with mock.patch.object(Container, "observe", autospec=True, side_effect=Container.observe) as looked:
+            for _ in range(100):
+                clock.advance(1)
+                assert len(await driver.list_owned()) == 10_000
+            assert looked.call_count <= 10_000  # once as each starts to run, however often they are listed
         clock.advance(3600)
         assert {o.state for o in await driver.list_owned()} == {ContainerState.EXITED}
-        return took
 
-    assert asyncio.run(main()) < 1  # a hundred lists; worked out anew each time they would take several
+    asyncio.run(main())
 
 
 @contract(only="process")

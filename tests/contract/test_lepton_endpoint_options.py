@@ -158,7 +158,7 @@ def _code(url: str) -> int:
     import urllib.request
 
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code

@@ -110,7 +110,7 @@ def ask(home: World, sdk: Sdk, name: str, token: str = "") -> tuple[int, bytes]:
     url = status(home, sdk, name)["endpoint"]["external_endpoint"]
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with urllib.request.urlopen(urllib.request.Request(f"{url}/", headers=headers), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/", headers=headers), timeout=30) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -135,12 +135,12 @@ def test_requests_go_on_while_the_server_is_killed_and_back(home: World, sdk: Sd
     eventually("Ready", lambda: state(home, sdk, "steady") == "Ready")
     url = status(home, sdk, "steady")["endpoint"]["external_endpoint"] + "/"
     home.kill()
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=30) as answer:
         assert answer.read() == b"hello from steady\n"
     home.start()
     assert status(home, sdk, "steady")["endpoint"]["external_endpoint"] + "/" == url
     for _ in range(20):
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             assert answer.read() == b"hello from steady\n"
 
 

@@ -116,7 +116,7 @@ def test_secure_defaults_give_a_token_once(tmp_path: Path, sdk: Sdk) -> None:
         url = status(home, sdk, "safe")["endpoint"]["external_endpoint"] + "/safe"
         assert ask(home, sdk, "safe")[0] == 401
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             assert answer.read() == b"in\n"
         assert token not in json.dumps(raw(home, "/endpoints/safe"))
         assert token not in json.dumps(raw(home, "/deployments"))

@@ -21,7 +21,7 @@ def ask(home: World, sdk: Sdk, name: str, host: str) -> tuple[int, str]:
     address = status(home, sdk, name)["endpoint"]["external_endpoint"].split("/e/")[0]
     request = urllib.request.Request(f"{address}/", headers={"Host": host})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, answer.read().decode().strip()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

@@ -126,7 +126,7 @@ def test_request_from_a_foreign_page_is_refused_and_one_with_a_token_is_not(home
     base = home.values["LEPTON_WORKSPACE_URL"].partition("/api/")[0]
     request = urllib.request.Request(f"{base}/homeport/health", headers={"Origin": "http://evil.example"})
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=10)
+        urllib.request.urlopen(request, timeout=30)
     assert refused.value.code == 403
     assert json.loads(_get(home, "/workspace", Origin="http://any.example"))["workspace_name"] == "local"
 

@@ -118,7 +118,7 @@ def test_minutes_outlive_the_server(process_home: World, sdk: Sdk) -> None:
     base = home.values["LEPTON_WORKSPACE_URL"].partition("/api/")[0]
     bearer = {"Authorization": f"Bearer {home.values['LEPTON_WORKSPACE_TOKEN']}"}
     request = urllib.request.Request(f"{base}/homeport/metrics/kept", headers=bearer)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         minutes = json.load(answer)["minutes"]
     assert sum(m["traffic"]["requests"] for m in minutes) == 1
 

@@ -179,7 +179,7 @@ def endpoint_is_reached_through_its_gateway(home: World, sdk: Sdk) -> None:
     get = "result = client.deployment.get('web')"
     eventually("Ready", lambda: sdk.run(home, get)["status"]["phase"] == "Ready")
     url = sdk.run(home, get)["status"]["endpoint"]["external_endpoint"]
-    with urllib.request.urlopen(f"{url}/", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/", timeout=30) as answer:
         assert answer.read() == b"hello\n"
     sdk.run(home, "client.deployment.delete('web')")
     eventually("gone", lambda: home.containers() == [])

@@ -627,7 +627,7 @@ def test_a_hanging_engine_is_unavailable_and_wedges_nothing(bench: Bench, tmp_pa
                 began = time.monotonic()
                 with pytest.raises(RuntimeUnavailable):
                     await look()
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < 30  # not as long as the engine hangs
             results = await asyncio.gather(*pings, return_exceptions=True)
             assert {type(result) for result in results} == {RuntimeUnavailable}
             relay.resume()

@@ -68,7 +68,7 @@ class Story:
         try:
             return ask()
         except SdkError:
-            if self.home.server.wait(timeout=1) is None:
+            if self.home.server.wait(timeout=5) is None:
                 raise
             return False
 

@@ -54,7 +54,7 @@ class Home:
             return ask()
         except SdkError as error:
             try:
-                self.world.server.wait(timeout=1)
+                self.world.server.wait(timeout=5)
             except subprocess.TimeoutExpired:
                 raise error from None  # it lives, and has refused
             return None

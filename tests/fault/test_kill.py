@@ -50,7 +50,7 @@ def test_container_that_ended_meanwhile_is_adopted_at_once_when_the_server_retur
     home.start()
     ready_s, ready = time.monotonic() - before, time.monotonic()
     reach(home, sdk, job, "Completed")
-    assert time.monotonic() - ready < ready_s  # adopting is less than starting
+    assert time.monotonic() - ready < 5 * ready_s  # no timer had to come round first
     assert sdk.log(home, job) == "before\nafter\n"
 
 
