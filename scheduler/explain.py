@@ -196,9 +196,17 @@ def _some(names: Sequence[str]) -> str:
 def _has(share: Share, resource: str, unit: str) -> str:
     has, fair = (getattr(amounts, resource) for amounts in (share.allocated, share.fair))
     quota, limit = (getattr(bound, resource) for bound in (share.quota.deserved, share.quota.limit))
-    told = [f"has {has:.6g} {unit}", "quota without bounds" if quota == inf else f"quota {quota:.6g}"]
-    told += [f"fair share {fair:.6g}"] if fair != inf else []
-    return ", ".join([*told, "no limit" if limit == inf else f"limit {limit:.6g}"])
+    told = [
+        f"has {_number(has)} {unit}",
+        "quota without bounds" if quota == inf else f"quota {_number(quota)}",
+    ]
+    told += [f"fair share {_number(fair)}"] if fair != inf else []
+    return ", ".join([*told, "no limit" if limit == inf else f"limit {_number(limit)}"])
+
+
+def _number(amount: float) -> str:
+    """MiB have many digits before the point, portions of a GPU some behind it."""
+    return f"{round(amount, 4):.12g}"
 
 
 def wants(ask: AskClass) -> str:

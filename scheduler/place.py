@@ -169,7 +169,7 @@ def _sentences(
     if ask.pools:
         outside = len(state.nodes) - sum(len(state.nodes_in(p)) for p in need.pools)
         if outside:
-            nodes[f"not in node group {', '.join(sorted(ask.pools))}"] = outside
+            nodes[f"not in node pool {', '.join(sorted(ask.pools))}"] = outside
     member = max(f.member for f in failures)
     gang = f"member {member + 1} of {ask.members}: " if ask.members > 1 else ""
     ordered = sorted(nodes.items(), key=lambda item: (-item[1], item[0]))

@@ -21,17 +21,17 @@ def node() -> None:
 @data_dir_option
 @json_option
 def list_nodes(data_dir: Path | None, as_json: bool) -> None:
-    """Nodes with their pool, what of their CPU and memory may be promised, labels and taints."""
+    """Nodes: their pool, what of their GPUs is taken, what of CPU and memory may be promised, and so on."""
     rows = ask(data_dir_of(data_dir), "nodes")
     if as_json:
         print_json(rows)
         return
     show(
         rows,
-        ("NAME", "POOL", "GPUS", "CPU CORES", "MEMORY", "LABELS", "TAINTS"),
+        ("NAME", "STATE", "POOL", "GPUS", "CPU CORES", "MEMORY", "RESERVATION", "LABELS", "TAINTS"),
         lambda n: [
-            n["id"], n["pool"], _gpus(n), promised(n["schedulable_cpu_cores"], n["cpu_cores"]),
-            promised(n["schedulable_memory_mib"] / 1024, n["memory_mib"] / 1024, " GiB"),
+            n["id"], n["state"], n["pool"], gpus(n), promised(n["schedulable_cpu_cores"], n["cpu_cores"]),
+            promised(n["schedulable_memory_mib"] / 1024, n["memory_mib"] / 1024, " GiB"), n["reservation"],
             ", ".join(f"{k}={v}" for k, v in n["labels"].items()),
             ", ".join(_taint(t) for t in n["taints"]),
         ],
@@ -50,8 +50,13 @@ def _taint(told: Mapping[str, str]) -> str:
     return f"{told['key']}{value}:{told['effect']}"
 
 
-def _gpus(told: Mapping[str, Any]) -> str:
-    return f"{told['gpus']} simulated" if told["gpus_simulated"] else str(told["gpus"])
+def gpus(told: Mapping[str, Any]) -> str:
+    """`3 of 8 taken, 1 ill, simulated`."""
+    if not told["gpus"]:
+        return "0"
+    parts = [f"{told['gpus_taken']:.4g} of {told['gpus']} taken"]
+    parts += [f"{told['gpus_ill']} ill"] if told["gpus_ill"] else []
+    return ", ".join([*parts, "simulated"] if told["gpus_simulated"] else parts)
 
 
 @node.command("label")

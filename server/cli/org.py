@@ -63,6 +63,14 @@ def is_change(quota: Mapping[str, Any]) -> bool:
     return len(quota) > 1
 
 
+def quotas_of(pool: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of what is made: none where nothing was said of it."""
+    quota = quota_of(pool, given)
+    if not is_change(quota) and pool != "default":
+        raise click.UsageError(f"--pool {pool} alone says nothing; add a quota of it such as --gpus 2")
+    return [quota] if is_change(quota) else []
+
+
 def show(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[str], cells: Callable[[Any], list[str]]
 ) -> None:
@@ -82,7 +90,7 @@ def _number(value: float | None, unbounded: str = "no limit") -> str:
 def _quotas(unit: Mapping[str, Any]) -> str:
     """A line for each pool."""
     told = [
-        f"{q['pool']}: {_number(q['gpu']['deserved'])}"
+        f"{q['pool']}: {_number(q['gpu']['deserved'], 'all')}"
         + ("" if q["gpu"]["limit"] is None else f" of at most {_number(q['gpu']['limit'])}")
         + ("" if q["rank"] == "Medium low" else f", rank {q['rank'].lower()}")
         for q in unit["quotas"]
@@ -128,8 +136,7 @@ def list_projects(data_dir: Path | None, as_json: bool) -> None:
 @quota_options
 def create_project(data_dir: Path | None, name: str, department: str, pool: str, **given: Any) -> None:
     """Make project NAME, and with it the Lepton workspace of that name."""
-    quota = quota_of(pool, given)
-    body = {"name": name, "department": department, "quotas": [quota] if is_change(quota) else []}
+    body = {"name": name, "department": department, "quotas": quotas_of(pool, given)}
     made = ask(data_dir_of(data_dir), "projects", body=body)
     how = f"homeport token create OWNER --workspace {name}"
     click.echo(f"project {made['name']} has the id {made['id']}; for a token: {how}")
@@ -194,8 +201,7 @@ def list_departments(data_dir: Path | None, as_json: bool) -> None:
 @quota_options
 def create_department(data_dir: Path | None, name: str, pool: str, **given: Any) -> None:
     """Make department NAME."""
-    quota = quota_of(pool, given)
-    body = {"name": name, "quotas": [quota] if is_change(quota) else []}
+    body = {"name": name, "quotas": quotas_of(pool, given)}
     made = ask(data_dir_of(data_dir), "departments", body=body)
     click.echo(f"department {made['name']} has the id {made['id']}")
 
@@ -253,16 +259,16 @@ def _some(names: Sequence[str]) -> str:
 @click.option("--label", required=True, metavar="KEY=VALUE", help="The pool has the nodes that bear it.")
 @click.option("--strategy", type=click.Choice(("binpack", "spread")), default="binpack", show_default=True)
 @click.option(
-    "--min-runtime", type=Number(0), default=0.0, show_default=True,
+    "--min-runtime", type=click.IntRange(0), default=0, show_default=True,
     help="Seconds that work runs before it can be preempted.",
 )  # fmt: skip
-def create_pool(data_dir: Path | None, name: str, label: str, strategy: str, min_runtime: float) -> None:
+def create_pool(data_dir: Path | None, name: str, label: str, strategy: str, min_runtime: int) -> None:
     """Make node pool NAME of the nodes with a label (`homeport node label`)."""
     if "=" not in label:
         raise click.UsageError(f"--label {label!r} is not of the form KEY=VALUE")
     body = {
         "name": name, "label": label, "gpu_strategy": strategy, "cpu_strategy": strategy,
-        "min_runtime_s": int(min_runtime),
+        "min_runtime_s": min_runtime,
     }  # fmt: skip
     made = ask(data_dir_of(data_dir), "pools", body=body)
     how = "" if made["nodes"] else f"; for one: homeport node label NODE {label}"

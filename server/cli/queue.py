@@ -55,7 +55,7 @@ def shares_table(shares: list[dict[str, Any]], resource: str, title: str) -> str
 
 
 def _number(value: float | None, unbounded: str = "all") -> str:
-    return unbounded if value is None else f"{value:.12g}"
+    return unbounded if value is None else f"{round(value, 4):.12g}"
 
 
 def _show_line(line: dict[str, Any]) -> None:

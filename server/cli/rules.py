@@ -70,9 +70,13 @@ def _from_file(path: Path) -> list[Any]:
 
     try:
         text = read_yaml(path, flag="-f")
+        seen: set[str] = set()
         for index, body in enumerate(checked(RulesBody, text).rules):
             if not body.name:
                 raise text.refusal(("rules", index), "has no name, by which it is listed and removed")
+            if body.name in seen:  # one would replace the other
+                raise text.refusal(("rules", index, "name"), f"{body.name!r} is there twice; rename one")
+            seen.add(body.name)
     except HomeportError as error:
         raise click.ClickException(str(error)) from error
     return text.value["rules"]

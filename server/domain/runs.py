@@ -358,6 +358,15 @@ def begun_anew(workload: Workload, attempts: Sequence[Attempt]) -> Workload:
     return replace(workload, first_attempt=last + 1, retry_at_ms=None, history=history)
 
 
+def rested_ms(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> int:
+    """For how long what is stopped has had nothing to do: since then, or since its last container ended."""
+    if any(a.is_live for a in attempts):
+        return 0
+    ends = [a.finished_at_ms for a in attempts if a.finished_at_ms is not None]
+    since = [workload.created_at_ms, *ends]
+    return now_ms - max(since if workload.stopped_at_ms is None else [*since, workload.stopped_at_ms])
+
+
 def run_record(workload: Workload, run: Sequence[Attempt]) -> Run:
     ended_well = sum(r.has_succeeded for r in replica_runs(workload, run))
     result = outcome(workload, run)

@@ -7,6 +7,19 @@ from ..errors import Invalid
 
 AGO = re.compile(r"(\d{1,9})([mhdw])")
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+LONGEST_S = 10 * 365 * 86400  # of anything that is told as a duration
+# Dates end with the year 9999; what is counted on from this one (a token's end, say) is one still.
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+LATEST_MS = int(LATEST.timestamp() * 1000)
+
+
+def check_reach(field: str, at_ms: float) -> None:
+    """
+    Raises:
+        Invalid: that time is too far away to be written as a date.
+    """
+    if at_ms > LATEST_MS:
+        raise Invalid(field, f"must be before the year {LATEST.year}")
 
 
 def utc(at_ms: int) -> str:

@@ -203,6 +203,8 @@ class Workload:
         is_warm: at zero its containers are paused, not ended.
         is_waking: a request has ended its time at zero, and no replica is ready yet.
         stopped_by: the rule that stopped it, in words; "" where a person did.
+        stopped_at_ms: when it was stopped last; None: never.
+        suspended_ms: for how long it has been stopped before it was started again, in all; None: never was.
         archived_at_ms: set once everything it had on the machine is gone.
     """
 
@@ -229,6 +231,8 @@ class Workload:
     is_warm: bool = False
     is_waking: bool = False
     stopped_by: str = ""
+    stopped_at_ms: int | None = None
+    suspended_ms: int | None = None
 
     @property
     def route_key(self) -> str:

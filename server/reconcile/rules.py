@@ -194,7 +194,7 @@ def _apply(session: Session, due: Sequence[Due], now_ms: int) -> None:
                     session,
                     replace(
                         current, spec=spec, retry_at_ms=None, generation=current.generation + 1,
-                        stopped_by=verdict.message,
+                        stopped_by=verdict.message, stopped_at_ms=now_ms,
                     ),
                 )  # fmt: skip
             case Remedy.PREEMPT:

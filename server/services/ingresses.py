@@ -23,6 +23,13 @@ def list_ingresses(services: Services, workspace: str) -> list[Ingress]:
     return [i for i in services.store.reads.ingresses() if i.workspace == workspace]
 
 
+def gone_from(services: Services, workspace: str) -> Callable[[Ingress], bool]:
+    """Whether an ingress of the workspace names endpoints, and none of those with a weight is left."""
+    found = list_workloads(services, workspace, ENDPOINT, archived=False)
+    there = {f.workload.name for f in found if not f.workload.is_deleting}
+    return lambda i: bool(i.shares) and not any(s.weight and s.endpoint in there for s in i.shares)
+
+
 def get_ingress(services: Services, workspace: str, domain: str) -> Ingress:
     found = services.store.read(lambda s: rows.load_ingress(s, key_of(domain)))
     if found is None or found.workspace != workspace:

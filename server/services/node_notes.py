@@ -29,13 +29,15 @@ async def note_node(
         taints: value by key and effect; None for a value takes the taint away.
 
     Raises:
-        Invalid: a label or a taint cannot be so. Conflict: a taint is not there, or is the node's own.
+        Invalid: a label or a taint cannot be so. Conflict: what is to be taken is not there,
+        or is the node's own.
     """
     known = [n.id for n in services.nodes]
     if node not in known:
         raise NotFound("node", node, among=checks.few(known))
     for key, value in (labels or {}).items():
         checks.check_label(key, value or "", "labels")
+    declared = {key for n in services.nodes if n.id == node for key, _ in n.labels}
     own = {(key, effect) for n in services.nodes if n.id == node for key, _, effect in n.taints}
     for (key, effect), value in (taints or {}).items():
         checks.check_label(key, value or "", "taints")
@@ -43,6 +45,11 @@ async def note_node(
 
     def save(session: Session) -> None:
         note = rows.load_note(session, node)
+        for key, value in (labels or {}).items():
+            if value is None and key not in dict(note.labels):
+                if key in declared:
+                    raise Conflict(f"node {node} was declared with the label {key}; change its declaration")
+                raise Conflict(f"node {node} has no label {key} to take away")
         given = {(key, effect) for key, _, effect in note.taints}
         for (key, effect), value in (taints or {}).items():
             if value is None and (key, effect) not in given:

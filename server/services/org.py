@@ -22,6 +22,7 @@ DEFAULT = "default"  # what a fresh server holds, beside project `local`
 SYSTEM = "homeport"  # who made that
 
 Unit = TypeVar("Unit", Department, Project, NodePool)
+QuotaChange = Callable[[Sequence[PoolQuota]], Sequence[PoolQuota]]
 
 
 @dataclass(slots=True)
@@ -179,18 +180,17 @@ async def create_project(services: Services, draft: Project, *, by: str) -> Proj
             namespace in `runai-<name>`. by: who asks.
 
     Raises:
-        Invalid: a field of it. Conflict: there is one of that name.
+        Invalid: a field of it. Conflict: there is one of that name, or of that namespace.
     """
     checks.check_name(draft.name)
-    if draft.namespace:
-        checks.check_name(draft.namespace, "requestedNamespace")
+    namespace = checks.namespace_of(draft)
 
     def insert(session: Session) -> Project:
         checks.check_free(session, Project, draft.name)
         department = draft.department_id or rows.names(session, Department)[DEFAULT]
         made = replace(
             draft, id=rows.next_id(session), department_id=department,
-            namespace=draft.namespace or f"runai-{draft.name}", stamp=_new_stamp(services, by),
+            namespace=namespace, stamp=_new_stamp(services, by),
         )  # fmt: skip
         checks.check_project(session, made)
         rows.save_unit(session, made, owns_machine=False)
@@ -273,10 +273,19 @@ async def update_node_pool(
 async def set_quotas(
     services: Services, unit: Department | Project, quotas: Sequence[PoolQuota], *, merge: bool, by: str
 ) -> tuple[PoolQuota, ...]:
+    """As `change_quotas`, to what is known before."""
+    return await change_quotas(services, unit, lambda _there: quotas, merge=merge, by=by)
+
+
+async def change_quotas(
+    services: Services, unit: Department | Project, change: QuotaChange, *, merge: bool, by: str
+) -> tuple[PoolQuota, ...]:
     """
     All quotas that the unit has then. From now on they no longer follow the machine.
 
     Args:
+        change: those that are to be, of those that are there when they are written, so that of what two
+            change at once nothing is lost. Called by the writer: it may look at nothing else.
         merge: pools that are not named keep what they have; else they have none any more.
     """
 
@@ -285,10 +294,11 @@ async def set_quotas(
         before = load(session, unit.id)
         if before is None:
             raise NotFound("department" if isinstance(unit, Department) else "project", unit.id)
-        checks.check_quotas(quotas, rows.names(session, NodePool).values())
         there = before.quotas or unit.quotas  # what follows the machine is stored as nothing
+        named = change(there)
+        checks.check_quotas(named, rows.names(session, NodePool).values())
         known = {q.pool: q for q in there} if merge else {}
-        after = tuple((known | {q.pool: q for q in quotas}).values())
+        after = tuple((known | {q.pool: q for q in named}).values())
         stamp = _later_stamp(services, before.stamp, by)
         rows.save_unit(session, replace(before, quotas=after, stamp=stamp), owns_machine=False)
         return after
@@ -360,7 +370,7 @@ async def delete_node_pool(services: Services, pool_id: str) -> None:
                 f"node pool {found.name} has the nodes {checks.few(there)}; take {label} from them first"
             )
         if named:
-            raise Conflict(f"{checks.few(named)} asks for node pool {found.name}; end or delete it first")
+            raise Conflict(f"node pool {found.name} is asked for by {checks.few(named)}; end or delete it")
         rows.remove_node_pool(session, found)
 
     await _write(services, remove)

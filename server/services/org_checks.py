@@ -42,6 +42,20 @@ def check_name(name: str, where: str = "name") -> None:
         )
 
 
+def namespace_of(project: Project) -> str:
+    """As asked for, else after its name. Source: Run:ai's pages on projects."""
+    if project.namespace:
+        check_name(project.namespace, "requestedNamespace")
+        return project.namespace
+    made = f"runai-{project.name}"
+    if NAME.fullmatch(made) is None:
+        raise Invalid(
+            "name",
+            f"its namespace would be {made!r}, which is too long; choose a shorter name, or a namespace",
+        )
+    return made
+
+
 def check_free(session: Session, kind: type[Department] | type[Project] | type[NodePool], name: str) -> None:
     if name in rows.names(session, kind):
         word = {Department: "department", Project: "project", NodePool: "node pool"}[kind]
@@ -51,6 +65,8 @@ def check_free(session: Session, kind: type[Department] | type[Project] | type[N
 def check_project(session: Session, project: Project) -> None:
     if rows.load_department(session, project.department_id) is None:
         raise Invalid("parentId", f"no department has the id {project.department_id!r}")
+    if (owner := rows.project_in(session, project.namespace)) not in (None, project.name):
+        raise Conflict(f"the namespace {project.namespace!r} is that of project {owner}; choose another")
     pools = rows.names(session, NodePool)
     check_quotas(project.quotas, pools.values())
     check_pools(project.default_pools, pools)

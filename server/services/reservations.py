@@ -7,6 +7,7 @@ from datetime import timedelta
 from sqlmodel import Session
 
 from ..domain.reservations import Reservation, ReservationPhase
+from ..domain.times import check_reach, utc
 from ..errors import Conflict, Invalid, NotFound
 from ..store import reservations as rows
 from . import org
@@ -68,6 +69,9 @@ async def create_reservation(
     now = services.clock.now_ms()
     start = now if starts_at_ms is None else starts_at_ms
     end = start + int(lasts.total_seconds() * 1000)
+    check_reach("starts_at", end)
+    if end <= now:
+        raise Invalid("starts_at", f"it would have ended at {utc(end)}; name a later begin, or none for now")
     nodes = [n.id for n in org.nodes_now(services) if n.node_group == node_group]
     if not nodes:
         raise NotFound("node group", node_group)

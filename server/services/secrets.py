@@ -1,7 +1,7 @@
 """Secrets: stored sealed, listed without their values, opened only for a container that starts."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlmodel import Session
 
@@ -11,6 +11,7 @@ from ..errors import Conflict, Invalid, NotFound, StoreRefused
 from ..store import registries
 from ..store import secrets as rows
 from ..store.secrets import Secret
+from .access import Caller
 from .context import Services
 
 # The rule for environment variables, since `--secret NAME` uses the one name for both.
@@ -25,8 +26,10 @@ class SecretUnavailable(DriverError):
     code = "secret_unavailable"
 
 
-def list_secrets(services: Services, workspace: str) -> list[Secret]:
-    return services.store.read(lambda s: rows.secrets_of(s, workspace))
+def list_secrets(services: Services, who: Caller) -> list[Secret]:
+    """Of the caller's workspace; a private one is its owner's and the admins' only."""
+    found = services.store.read(lambda s: rows.secrets_of(s, who.workspace))
+    return [s for s in found if s.visibility == "public" or who.is_admin or s.owner == who.owner]
 
 
 async def create_secrets(services: Services, items: Sequence[tuple[Secret, str]]) -> None:
@@ -67,22 +70,33 @@ async def create_secrets(services: Services, items: Sequence[tuple[Secret, str]]
     await services.store.write(insert)
 
 
-async def delete_secret(services: Services, workspace: str, name: str) -> None:
+async def delete_secret(services: Services, who: Caller, name: str) -> None:
     """Also where a workload refers to it: containers that run keep their value, later ones say it is gone."""
-    if not await services.store.write(lambda s: rows.remove_secret(s, workspace, name)):
+    is_shown = any(s.name == name for s in list_secrets(services, who))
+    if not (is_shown and await services.store.write(lambda s: rows.remove_secret(s, who.workspace, name))):
         raise NotFound("secret", name)
 
 
-def check_secrets(services: Services, workspace: str, names: Sequence[str]) -> None:
+def check_secrets(
+    services: Services, who: Caller, names: Sequence[str], *, kept: Collection[str] = ()
+) -> None:
     """
+    Args:
+        kept: what the workload refers to already. Whoever may change it may keep it, be it private.
+
     Raises:
-        Invalid: `spec.envs` refers to a secret that there is not.
+        Invalid: `spec.envs` refers to a secret that there is not, or not for the caller.
     """
-    known = [s.name for s in list_secrets(services, workspace)] if names else []
-    for name in names:
+    wanted = [n for n in names if n not in kept or not _is_there(services, who.workspace, n)]
+    known = [s.name for s in list_secrets(services, who)] if wanted else []
+    for name in wanted:
         if name not in known:
             there = f"there are {', '.join(known)}" if known else "there is none"
             raise Invalid("spec.envs", f"no secret named {name!r}; {there}; `lep secret create` makes one")
+
+
+def _is_there(services: Services, workspace: str, name: str) -> bool:
+    return services.store.read(lambda s: rows.sealed_secret(s, workspace, name)) is not None
 
 
 def reveal(services: Services, workspace: str, names: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from sqlmodel import Session
 
 from ..domain.inventory import Shape
-from ..domain.runs import begun_anew
+from ..domain.runs import begun_anew, rested_ms
 from ..domain.workload import Attempt, Phase, Workload, WorkloadSpec
 from ..errors import Conflict, Invalid, NotFound
 from ..store.found import Found
@@ -173,15 +173,19 @@ async def set_stopped(
     def change(workload: Workload, attempts: list[Attempt]) -> tuple[Workload, str]:
         if stopped:
             spec = replace(workload.spec, is_stopped=True)
+            since = workload.stopped_at_ms if workload.spec.is_stopped else services.clock.now_ms()
             # What a rule has stopped is not stopped again by a person: why it ended stays.
-            return replace(workload, spec=spec, retry_at_ms=None), "StopRequested"
+            changed = replace(workload, spec=spec, retry_at_ms=None, stopped_at_ms=since)
+            return changed, "StopRequested"
         if not at_once and any(a.is_live for a in attempts) and workload.spec.is_stopped:
             raise Conflict(f"job {workload_id} is still stopping; start it once it is stopped")
         if not workload.spec.is_stopped:
             return workload, ""
         again = begun_anew(workload, attempts)
         spec = replace(workload.spec, is_stopped=False)
-        return replace(again, spec=spec, runs_failed=0, stopped_by=""), "StartRequested"
+        resting = (workload.suspended_ms or 0) + rested_ms(workload, attempts, services.clock.now_ms())
+        changed = replace(again, spec=spec, runs_failed=0, stopped_by="", suspended_ms=resting)
+        return changed, "StartRequested"
 
     return await update_workload(services, who, workload_id, change)
 

@@ -148,6 +148,12 @@ def load_project(session: Session, project_id: str) -> Project | None:
     return None if row is None else _read(Project, row.doc)
 
 
+def project_in(session: Session, namespace: str) -> str | None:
+    """The name of the project that has it."""
+    of_doc = func.json_extract(col(ProjectRow.doc), "$.namespace")
+    return session.exec(select(col(ProjectRow.name)).where(of_doc == namespace)).first()
+
+
 def load_node_pool(session: Session, pool_id: str) -> NodePool | None:
     row = session.get(NodePoolRow, number_of(pool_id))
     return None if row is None else _read(NodePool, row.doc)

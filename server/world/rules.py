@@ -1,6 +1,7 @@
 """A rule as people write it, in the seed file and to /homeport/rules, and the driver's `Rule`."""
 
 import json
+import re
 import signal
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -21,7 +22,7 @@ from ..errors import Invalid
 from .amounts import Seconds, SpanBody
 from .reading import known_part, said, told
 
-NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 FOREVER, KILLED = "forever", 137
 STAYING = ("endpoint", "pod", "workspace", "inference")
 
@@ -120,7 +121,7 @@ class RuleBody(Strict):
         fail_launch, fail_pull: the words with which the engine refuses it.
     """
 
-    name: str = Field(default="", pattern=NAME + "|^$")
+    name: str = ""
     match: MatchBody = MatchBody()
     pending: SimulatedTime = 0.0
     pull: SimulatedTime = 0.0
@@ -133,6 +134,15 @@ class RuleBody(Strict):
     log: list[LineBody] = Field(default_factory=list[LineBody], max_length=10_000)
     http: list[AnswerBody] = Field(default_factory=list[AnswerBody], max_length=1000)
     gpu_percent: float | None = Field(default=None, ge=0, le=100)
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, name: str) -> str:
+        if name and NAME.fullmatch(name) is None:
+            raise ValueError(
+                f"{name!r} must be at most 63 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
+            )
+        return name
 
     @field_validator("crash")
     @classmethod

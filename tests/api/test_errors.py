@@ -93,9 +93,10 @@ def test_error_of_ours_is_a_500_without_its_trace(play: Any, monkeypatch: pytest
 
         monkeypatch.setattr(api.at.home.services.store.reads, "get", broken)
         monkeypatch.setattr(type(api.at.home.services.store.reads), "get", broken)
-        answer = await api.client.get(f"{JOBS}/any")
-        assert (answer.status_code, answer.json()["code"]) == (500, "internal")
-        assert "secret detail" not in answer.text
+        for path in (f"{JOBS}/any", "/homeport/why/any"):
+            answer = await api.client.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+            assert "secret detail" not in answer.text
 
     play(scenario)
 

@@ -1,5 +1,6 @@
 """Things that break on purpose: nodes, GPUs, images, the engine; and the clock that goes with it."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,10 @@ import httpx
 import pytest
 
 from homeport.runtime.drivers.simulated import Rule
+from homeport.server.domain.times import LATEST_MS
 from homeport.server.domain.workload import Attempt
+from homeport.server.services import access
+from homeport.server.services.tokens import create_token
 
 from .home import Api
 
@@ -47,6 +51,21 @@ async def running_on(api: Api, job_id: str, number: int = 1) -> str:
 
 
 # -- nodes
+
+
+def test_list_of_nodes_tells_what_is_taken_down_and_ill(play: Any, two: Path) -> None:
+    async def scenario(api: Api) -> None:
+        made = (await api.submit(resource_shape="gpu.2xh100-sxm"))["metadata"]["id"]
+        node = await running_on(api, made)
+        other = {"a": "b", "b": "a"}[node]
+        await add(api, kind="node-down", node=other)
+        await add(api, kind="gpu-lost", node=other, gpu=1)
+        await api.at.until("it is known", lambda: api.at.home.services.unhealthy())
+        rows = {row["id"]: row for row in (await api.client.get("/homeport/nodes")).json()}
+        told = [[rows[n][key] for key in ("state", "gpus_taken", "gpus", "gpus_ill")] for n in (node, other)]
+        assert told == [["ready", 2, 2, 0], ["down", 0, 2, 1]]
+
+    play(scenario, FOREVER, seed=two)
 
 
 def test_job_starts_elsewhere_at_no_cost_of_a_retry_when_its_node_goes_down(play: Any, two: Path) -> None:
@@ -277,6 +296,32 @@ def test_clock_is_advanced_and_set_through_the_api(play: Any) -> None:
         ] == later
         refused = await api.client.post(CLOCK, json={"action": "set", "to_ms": 5})
         assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("move", "field"),
+    [
+        pytest.param({"action": "set", "to_ms": 253_402_300_799_000}, "to_ms", id="set"),
+        pytest.param({"action": "advance", "by": "2d"}, "by", id="advance"),
+    ],
+)
+def test_clock_is_not_moved_to_where_times_are_no_dates_any_more(
+    play: Any, move: dict[str, Any], field: str
+) -> None:
+    """It never runs backwards, so nothing that is written with a date could be read again."""
+
+    async def scenario(api: Api) -> None:
+        near_ms = LATEST_MS - 86_400_000
+        api.at.clock.set_ms(near_ms)
+        services = api.at.home.services
+        admin = access.Caller("local", access.ADMIN, "")
+        token = await create_token(services, admin, access.ADMIN, timedelta(days=30), "local")
+        refused = await api.anybody.post(CLOCK, json=move, headers={"Authorization": f"Bearer {token}"})
+        assert refused.status_code == 400, refused.text
+        assert refused.json()["message"] == f"{field}: must be before the year 9000"
+        assert api.at.clock.now_ms() == near_ms
 
     play(scenario)
 

@@ -92,6 +92,24 @@ def test_patch_merges_and_counts_versions(play: Any) -> None:
     play(scenario, SERVES)
 
 
+def test_status_says_so_when_no_endpoint_with_a_weight_is_left(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        for name in "ab":
+            await create(api, name)
+        await made(api, endpoints=[part("a", 1), part("b", 0)])
+
+        async def message() -> str:
+            shown = (await api.client.get(f"{PATH}/api.example.com")).json()
+            assert [shown] == (await api.client.get(PATH)).json()
+            return shown["status"]["message"]
+
+        assert "503" not in await message()
+        assert (await api.client.delete("/api/v2/workspaces/local/deployments/a")).status_code == 200
+        assert "503, since the endpoints that have a weight in it are removed" in await message()
+
+    play(scenario, SERVES)
+
+
 def test_endpoints_are_added_and_removed_one_by_one(play: Any) -> None:
     async def scenario(api: Api) -> None:
         for name in "ab":

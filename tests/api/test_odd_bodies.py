@@ -86,3 +86,98 @@ def test_pod_does_not_become_an_endpoint(play: Any) -> None:
         assert "spec.is_pod" in answer.text
 
     play(scenario)
+
+
+def job(**more: Any) -> dict[str, Any]:
+    spec = {"resource_shape": "cpu.small", "container": {"image": "any:1", "command": ["true"]}}
+    return {"metadata": {"id": "j"}, "spec": spec | more}
+
+
+def sized(**more: Any) -> dict[str, Any]:
+    spec = legacy()["spec"]
+    return {"metadata": {"name": "e"}, "spec": spec | more}
+
+
+HUGE = 10**30  # no database has a column for it
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("jobs", job(ttl_seconds_after_finished=HUGE), "spec.ttl_seconds_after_finished"),
+        ("jobs", job(max_failure_retry=HUGE), "spec.max_failure_retry"),
+        ("jobs", job(max_job_failure_retry=HUGE), "spec.max_job_failure_retry"),
+        ("jobs", job(shared_memory_size=HUGE), "spec.shared_memory_size"),
+        (
+            "deployments",
+            sized(auto_scaler={"scale_down": {"no_traffic_timeout": HUGE}}),
+            "no_traffic_timeout",
+        ),
+        ("deployments", sized(health={"liveness": {"initial_delay_seconds": HUGE}}), "initial_delay_seconds"),
+        ("deployments", sized(load_balance_config={"least_request": {"choice_count": HUGE}}), "choice_count"),
+        ("jobs", job(envs=[{"name": "A", "value": "a\0b"}]), "spec.envs.0.value: must not hold a NUL"),
+        (
+            "jobs",
+            job(container={"image": "any:1", "command": ["sh", "\0"]}),
+            "spec.container.command.1: must not hold a NUL",
+        ),
+        ("deployments", sized(envs=[{"name": "A", "value": "\0"}]), "spec.envs.0.value: must not hold a NUL"),
+    ],
+)
+def test_work_of_others_goes_on_when_a_value_is_too_much(
+    play: Any, path: str, body: dict[str, Any], field: str
+) -> None:
+    async def scenario(api: Api) -> None:
+        answer = await api.client.post(f"{BASE}/{path}", json=body)
+        other = await api.submit("other")
+        await api.at.until("the other runs", lambda: api.phase(other["metadata"]["id"]) == "running")
+        api.at.clock.advance(2)
+        await api.at.until("the other ends", lambda: api.phase(other["metadata"]["id"]) == "completed")
+        assert answer.status_code == 422, answer.text
+        assert field in answer.text
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("jobs", job(privileged=True), ["spec.privileged"]),
+        (
+            "jobs",
+            job(user_security_context={"privileged": True}),
+            ["spec.user_security_context.privileged"],
+        ),
+        ("jobs", job(user_security_context={"privileged": False}), []),
+        (
+            "jobs",
+            job(
+                container={
+                    "image": "any:1",
+                    "ports": [
+                        {"container_port": 1, "expose_strategies": ["HostPortMapping"]},
+                        {"container_port": 2, "expose_strategies": ["IngressProxy"]},
+                    ],
+                }
+            ),
+            ["spec.container.ports[1].expose_strategies"],
+        ),
+        (
+            "deployments",
+            sized(user_security_context={"privileged": True}),
+            ["spec.user_security_context.privileged"],
+        ),
+    ],
+)
+def test_field_without_effect_is_an_event(
+    play: Any, path: str, body: dict[str, Any], told: list[str]
+) -> None:
+    async def scenario(api: Api) -> None:
+        made = await api.client.post(f"{BASE}/{path}", json=body)
+        assert made.status_code == 201, made.text
+        assert made.json()["spec"].items() >= body["spec"].items()
+        events = await api.client.get(f"{BASE}/{path}/{made.json()['metadata']['id']}/events")
+        ignored = [e["message"] for e in events.json() if e["reason"] == "FieldIgnored"]
+        assert [message.split(":")[0].split(" ")[0] for message in ignored] == told
+
+    play(scenario)

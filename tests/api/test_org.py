@@ -166,6 +166,34 @@ def test_node_group_is_a_pool_with_the_nodes_that_bear_its_label(play: Any) -> N
     play(scenario, HOLDS)
 
 
+def test_label_that_is_not_there_is_not_taken_away_in_silence(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        (node,) = (await sent(api, "GET", "/homeport/nodes"))[1]
+        labels = f"/homeport/nodes/{node['id']}/labels"
+        assert (await sent(api, "POST", labels, {"labels": {"speed": "fast"}}))[0] == 200
+        assert (await sent(api, "POST", labels, {"labels": {"speed": None}}))[0] == 200
+        status, told = await sent(api, "POST", labels, {"labels": {"speed": None}})
+        assert (status, told["message"]) == (409, f"node {node['id']} has no label speed to take away")
+
+    play(scenario)
+
+
+def test_pool_that_several_ask_for_is_not_removed_and_they_are_named(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        await sent(api, "POST", "/homeport/pools", {"name": "quick", "label": "speed=fast"})
+        wanted = {"allowed_dedicated_node_groups": ["quick"]}
+        ids = [
+            (await sent(api, "POST", JOBS, job(name, affinity=wanted)))[1]["metadata"]["id"]
+            for name in ("one", "two")
+        ]
+        status, told = await sent(api, "DELETE", "/homeport/pools/quick")
+        assert status == 409
+        assert told["message"].startswith("node pool quick is asked for by ")
+        assert all(i in told["message"] for i in ids)
+
+    play(scenario)
+
+
 def test_node_names_only_the_work_of_the_workspace_that_asks(play: Any) -> None:
     async def scenario(api: Api) -> None:
         team = await workspace(api, "team")

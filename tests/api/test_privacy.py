@@ -124,3 +124,42 @@ def test_endpoint_with_tokens_is_not_opened_beside_them(play: Any) -> None:
         assert (await api.client.patch(f"{PATH}/e", json=both)).status_code == 200
 
     play(scenario, HOLDS)
+
+
+def test_private_secret_is_its_owners_and_the_admins_only(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        ada, bob = await user(api, "ada@example.org"), await user(api, "bob@example.org")
+        base = "/api/v2/workspaces/local"
+        items = [
+            {"name": "HERS", "value": "v", "visibility": "private"},
+            {"name": "OURS", "value": "v", "visibility": "public"},
+        ]
+        assert (await api.client.post(f"{base}/usersecrets", json=items, headers=ada)).status_code == 201
+        for headers, names in ((ada, {"HERS", "OURS"}), (bob, {"OURS"}), ({}, {"HERS", "OURS"})):
+            shown = await api.client.get(f"{base}/usersecrets", headers=headers)
+            assert {s["name"] for s in shown.json()} == names
+            assert set((await api.client.get(f"{base}/secrets", headers=headers)).json()) == names
+        hers = [{"name": "A", "value_from": {"secret_name_ref": "HERS"}}]
+        spec = {
+            "resource_shape": "cpu.small",
+            "container": {"image": "any:1", "command": ["true"]},
+            "envs": hers,
+        }
+        for headers, status in ((bob, 400), (ada, 201), ({}, 201)):
+            job = {"metadata": {"id": "j"}, "spec": spec}
+            assert (await api.client.post(JOBS, json=job, headers=headers)).status_code == status
+        assert (await api.client.delete(f"{base}/usersecrets/HERS", headers=bob)).status_code == 404
+
+        # What is in a workload of all stays in it whoever changes it, and nobody else puts it there.
+        for name, envs in (("with", hers), ("without", [])):
+            made = body(name)
+            made["spec"]["envs"] = envs
+            assert (await api.client.post(PATH, json=made, headers=ada)).status_code == 201
+        patch = {"spec": {"resource_requirement": {"min_replicas": 0}}}
+        assert (await api.client.patch(f"{PATH}/with", json=patch, headers=bob)).status_code == 200
+        patch = {"spec": {"envs": hers}}
+        refused = await api.client.patch(f"{PATH}/without", json=patch, headers=bob)
+        assert (refused.status_code, "'HERS'" in refused.json()["message"]) == (400, True)
+        assert (await api.client.delete(f"{base}/usersecrets/HERS", headers=ada)).status_code == 200
+
+    play(scenario, HOLDS)

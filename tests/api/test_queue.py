@@ -3,12 +3,14 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from homeport.runtime.drivers.simulated import Rule
 from homeport.server.domain.times import utc
 from homeport.server.services import access
 from homeport.server.services.tokens import create_token
 
-from .home import Api
+from .home import JOBS, Api
 from .projects import Shared
 
 FOREVER = Rule(run_for_s=None)
@@ -150,6 +152,47 @@ def test_why_tells_when_what_waits_for_its_time_begins(play: Any) -> None:
         )
 
     play(scenario, FOREVER, **EIGHT)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        pytest.param(
+            "/homeport/reservations", {"name": "r", "lasts_s": 3600, "starts_at": 253_402_300_000},
+            "starts_at: must be before the year 9000", id="reservation-without-end",
+        ),
+        pytest.param(
+            "/homeport/reservations", {"name": "r", "lasts_s": 3600, "starts_at": 0},
+            "starts_at: it would have ended at 1970-01-01 01:00:00 UTC", id="reservation-of-the-past",
+        ),
+        pytest.param(
+            "/homeport/pools", {"name": "p", "label": "a=b", "min_runtime_s": 10**12},
+            "min_runtime_s: Input should be less", id="runtime-guaranteed-for-ever",
+        ),
+        pytest.param(
+            JOBS,
+            {
+                "metadata": {"name": "far"},
+                "spec": {
+                    "resource_shape": "cpu.small", "container": {"image": "any:1", "command": ["true"]},
+                    "time_schedule": {"start_at": 253_402_300_800},
+                },
+            },
+            "spec.time_schedule.start_at: must be before the year 9000", id="job-that-never-begins",
+        ),
+    ],
+)  # fmt: skip
+def test_time_that_could_not_be_shown_again_is_refused(
+    play: Any, path: str, body: dict[str, Any], told: str
+) -> None:
+    """Else one such row is an error in every list that it is in."""
+
+    async def scenario(api: Api) -> None:
+        answer = await api.client.post(path, json=body)
+        assert 400 <= answer.status_code < 500, answer.text
+        assert told in answer.json()["message"]
+
+    play(scenario)
 
 
 def test_queue_names_nothing_of_another_workspace_to_who_does_not_run_the_server(play: Any) -> None:

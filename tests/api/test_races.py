@@ -10,8 +10,10 @@ import pytest
 from homeport.runtime.drivers.simulated import Rule, SimulatedDriver
 from homeport.server.crashpoints import CrashPoint, CrashPoints
 from homeport.server.data_plane import DataPlane
+from homeport.server.domain.workload import WorkloadSpec
 from homeport.server.reconcile.autoscale import Autoscaler, ZeroRules
 from homeport.server.routing import Route
+from homeport.server.services.workloads import create_workload
 from homeport.server.store.writes import load_workload, save_workload
 from homeport.server.traffic import Traffic
 
@@ -171,3 +173,27 @@ def test_pod_waits_for_the_end_of_what_has_its_host_ports(
         await api.at.until("the new one", lambda: (now := live()) and now[0].key != old.key)
 
     play(scenario, Rule(run_for_s=None))
+
+
+def test_row_that_cannot_be_written_holds_up_nobody_else(play: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """No API takes such a time to live any more; there may be others like it."""
+
+    async def scenario(api: Api) -> None:
+        services = api.at.home.services
+        spec = WorkloadSpec("any:1", ("true",), "cpu.small", 1, 4096)
+        for name, ttl_s in (("odd", 10**30), ("well", None)):
+            made = replace(spec, ttl_s=ttl_s)
+            await create_workload(services, workspace="local", name=name, kind="job", owner="me", spec=made)
+
+        def phase(name: str) -> str:
+            (found,) = services.store.reads.page("local", "job", size=1, archived=None, name=name)
+            return found.phase.value
+
+        await api.at.until("both run", lambda: {phase("odd"), phase("well")} == {"running"})
+        api.at.clock.advance(10)
+        await api.at.until("its end", lambda: phase("well") == "completed")
+        await api.at.until("it is told", lambda: "what was observed cannot be written" in caplog.text)
+        assert phase("odd") == "running"
+        assert api.at.home.loop.reasons == []
+
+    play(scenario, Rule(run_for_s=5))

@@ -155,3 +155,22 @@ def test_taint_keeps_work_off_a_node_until_it_is_taken_away(home: World, runai: 
     work.becomes(barred, "Running")
     (listed,) = [n for n in json.loads(homeport(home, "node", "list", "--json")) if n["id"] == "b"]
     assert listed["taints"] == []
+
+
+def test_time_of_a_suspension_is_no_pending_time_of_what_had_no_place(home: World, runai: Runai) -> None:
+    work = Work(home, runai)
+    asked = {"compute": {"gpuDevicesRequest": 3}}  # not preemptible, and more than the quota
+    made = work.submit("Workspace", "waits", project=work.project("vision"), spec=asked)["workloadId"]
+
+    def waited_min() -> int:
+        return work.get(made)["totalPendingTimeSeconds"] // 60
+
+    homeport(home, "clock", "advance", "10m")
+    work.typed("Workspace", "suspend", made)
+    work.becomes(made, "Stopped")
+    homeport(home, "clock", "advance", "30m")
+    assert waited_min() == 10
+    work.typed("Workspace", "resume", made)
+    work.becomes(made, "Pending")
+    homeport(home, "clock", "advance", "10m")
+    assert waited_min() == 20

@@ -1,5 +1,7 @@
 """What the commands say to input that cannot be, before and after they ask a server."""
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -25,6 +27,12 @@ from homeport.server.cli.tables import table
         ),
         pytest.param(["node", "taint", "n", "team=a:Never"], "none of NoSchedule", id="effect-there-is-not"),
         pytest.param(["node", "untaint", "n", ":NoSchedule"], "of the form KEY=VALUE:EFFECT", id="no-key"),
+        pytest.param(
+            ["pool", "create", "p", "--label", "a=b", "--min-runtime", "inf"], "'inf'", id="endless"
+        ),
+        pytest.param(["pool", "create", "p", "--label", "a=b", "--min-runtime", "0.7"], "'0.7'", id="part-s"),
+        pytest.param(["project", "create", "p", "--pool", "x"], "add a quota of it", id="pool-of-no-quota"),
+        pytest.param(["department", "create", "d", "--pool", "x"], "add a quota of it", id="nor-department"),
         pytest.param(["top", "--every", "nan"], "not a number", id="nan-seconds"),
         pytest.param(["status", "--data-dir", ""], "is empty; name a directory", id="no-directory"),
         pytest.param(["serve", "--data-dir", ""], "is empty; name a directory", id="serve-no-directory"),
@@ -33,6 +41,13 @@ from homeport.server.cli.tables import table
 def test_input_that_cannot_be_is_refused_as_usage(words: list[str], told: str) -> None:
     done = CliRunner().invoke(main, words)
     assert (done.exit_code, told in done.output) == (2, True), done.output
+
+
+def test_file_whose_rules_replace_each_other_is_refused_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("rules:\n  - {name: a, run: 1s}\n  - {name: b}\n  - {name: a, run: 2s}\n")
+    done = CliRunner().invoke(main, ["rule", "add", "-f", str(path), "--data-dir", str(tmp_path)])
+    assert "rules.yaml, line 4, rules[2].name: 'a' is there twice; rename one" in done.output
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from homeport.server.cli.nodes import promised
+from homeport.server.cli.nodes import gpus, promised
 from homeport.server.cli.queue import shares_table, show_shares
 
 
@@ -26,6 +26,11 @@ def test_cpu_and_memory_are_shown_only_of_what_has_a_quota_or_a_limit_of_them() 
     assert tables[2][1].split() == ["bound", "default", "1048576", "none", *["4096"] * 4]
 
 
+def test_parts_of_a_gpu_are_told_to_four_places() -> None:
+    held = share("a") | {"allocated": {"gpus": 5.207836914, "cpu": 0.1, "memory_mib": 96.0}}
+    assert shares_table([held], "gpus", "OF").splitlines()[1].split()[5] == "5.2078"
+
+
 def test_department_is_told_from_a_project_of_its_name() -> None:
     assert "research (department)" in shares_table([share("research") | {"kind": "department"}], "gpus", "OF")
 
@@ -34,3 +39,10 @@ def test_node_shows_what_may_be_promised_beside_what_it_has_where_they_differ() 
     assert promised(64, 64.0) == "64"
     assert promised(1024, 64) == "1024 promised of 64"
     assert promised(384.0, 24.0, " GiB") == "384 promised of 24 GiB"
+
+
+def test_node_tells_what_of_its_gpus_is_taken_and_ill() -> None:
+    told = {"gpus": 8, "gpus_taken": 2.5, "gpus_ill": 1, "gpus_simulated": True}
+    assert gpus(told) == "2.5 of 8 taken, 1 ill, simulated"
+    assert gpus(told | {"gpus_ill": 0, "gpus_simulated": False}) == "2.5 of 8 taken"
+    assert gpus(told | {"gpus": 0}) == "0"

@@ -337,3 +337,16 @@ def test_workload_is_refused_when_its_project_went_while_it_was_made(services: S
     late = create_workload(services, workspace="team", name="late", kind="job", owner=BY, spec=spec)
     refused(late, NotFound, "no workspace named 'team'")
     assert services.store.reads.active(0) == []
+
+
+def test_namespace_is_of_one_project_and_no_longer_than_one_may_be(services: Services) -> None:
+    asyncio.run(org.create_project(services, draft("one", namespace="shared"), by=BY))
+    again = draft("two", namespace="shared")
+    refused(org.create_project(services, again, by=BY), Conflict, "is that of project one")
+    refused(
+        org.create_project(services, draft("x", namespace="runai-local"), by=BY), Conflict, "project local"
+    )
+    refused(org.create_project(services, draft("p" * 58), by=BY), Invalid, "too long; choose a shorter name")
+    asyncio.run(org.create_project(services, draft("p" * 57), by=BY))
+    asyncio.run(org.create_project(services, draft("q" * 63, namespace="q"), by=BY))
+    assert org.find_project(services, "q" * 63).namespace == "q"

@@ -302,6 +302,17 @@ def test_explain_says_once_what_many_nodes_say() -> None:
     assert any("quota without bounds" in line and "no limit" in line for line in text)
 
 
+def test_explain_writes_large_memory_in_full_and_parts_of_a_gpu_to_four_places() -> None:
+    quota = Quota(Amounts(1.23456789, inf, 5_000_000), Amounts(inf, inf, 1_234_567))
+    told = explain(
+        ask(0, queue="a"), snapshot([node("n", 1)], [], queues=(Queue("a", quotas={"default": quota}),))
+    )
+    mine = [line for line in told.text if line.startswith("project a in")]
+    assert "quota 1.2346," in mine[0]
+    assert "quota 5000000," in mine[1]
+    assert "limit 1234567" in mine[1]
+
+
 def test_explain_tells_the_limit_of_cpu_and_memory_that_binds() -> None:
     quota = Quota(Amounts(inf, 4, inf), Amounts(inf, inf, 1000))
     queues = (queue("d", inf), Queue("a", "d", {"default": quota}))

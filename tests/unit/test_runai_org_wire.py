@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homeport.server.api.runai.translate import nodes, org
-from homeport.server.api.runai.wire import Resources
+from homeport.server.api.runai.wire import NodePoolCreation, Resources
 from homeport.server.domain.inventory import HostNode, NodeGpu
 from homeport.server.domain.org import Amount, Department, NodePool, Org, PoolQuota, Project, Rank
 from homeport.server.domain.workload import Attempt, Workload, WorkloadSpec
@@ -99,6 +99,15 @@ def test_duration_is_read_in_seconds(text: str, seconds: int) -> None:
 def test_text_that_is_no_duration_is_refused_by_its_field(text: str) -> None:
     with pytest.raises(Invalid, match=r"^f: "):
         nodes.seconds_of(text, "f")
+
+
+def test_guaranteed_runtime_whose_end_is_no_date_is_refused_by_its_field() -> None:
+    body = {"name": "p", "schedulingConfiguration": {"minGuaranteedRuntime": "99999999999w"}}
+    sent = NodePoolCreation.model_validate(body | {"clusterId": "c", "labelKey": "a", "labelValue": "b"})
+    with pytest.raises(
+        Invalid, match=r"^schedulingConfiguration\.minGuaranteedRuntime: .* more than 3650 days"
+    ):
+        nodes.pool_to_domain(sent)
 
 
 @given(st.integers(0, 10**7))

@@ -17,7 +17,7 @@ from homeport.server.api.runai.translate.quantities import mib_of
 from homeport.server.api.runai.translate.seen import Seen
 from homeport.server.api.runai.translate.spec import Machine, to_spec
 from homeport.server.api.runai.translate.where import where_of
-from homeport.server.domain.inventory import HostNode, NodeGpu, shapes_of
+from homeport.server.domain.inventory import HostNode, NodeGpu, Shape, shapes_of
 from homeport.server.domain.lifecycle import phase_of as state_of
 from homeport.server.domain.org import Department, Org, Project
 from homeport.server.domain.workload import Attempt, AttemptState, Member, Workload, WorkloadSpec
@@ -137,6 +137,13 @@ def test_standing_follows_from_the_type_and_what_is_said(
 def test_gpus_are_taken_from_the_request(compute: dict[str, Any], expected: tuple[Any, ...]) -> None:
     made = spec(compute=compute)
     assert (made.gpu_count, made.gpu_portion, made.gpu_memory_mib, made.shape) == expected
+
+
+def test_whole_device_goes_by_no_shape_of_an_instance() -> None:
+    """By its shape it is billed: an instance is cheaper, and has less CPU."""
+    slice_ = Shape("gpu.h100-sxm.1g.10gb", 1, 1024, 1, "NVIDIA H100", 10240, "1g.10gb")
+    asked = wire.Compute.model_validate({"gpuDevicesRequest": 1})
+    assert resources_of(asked, NODES, [slice_, *SHAPES]).shape == "gpu.h100-sxm"
 
 
 def test_limits_are_the_containers_and_requests_the_schedulers() -> None:

@@ -310,13 +310,14 @@ def test_volume_that_a_workload_mounts_is_not_deleted(services: Services) -> Non
 
 def test_secret_is_revealed_by_name_and_named_when_it_is_missing(services: Services) -> None:
     run(create_secrets(services, [(Secret("local", "A", "o"), "one"), (Secret("local", "B", "o"), "")]))
-    check_secrets(services, "local", ["A", "B"])
+    who = Caller("local", "o", "")
+    check_secrets(services, who, ["A", "B"])
     assert reveal(services, "local", ["A", "B"]) == {"A": "one", "B": ""}
     with pytest.raises(Invalid, match="'C'"):
-        check_secrets(services, "local", ["A", "C"])
+        check_secrets(services, who, ["A", "C"])
     with pytest.raises(Invalid, match="'A'"):
-        check_secrets(services, "other", ["A"])
-    run(delete_secret(services, "local", "A"))
+        check_secrets(services, Caller("other", "o", ""), ["A"])
+    run(delete_secret(services, who, "A"))
     with pytest.raises(SecretUnavailable, match="'A' was removed"):
         reveal(services, "local", ["A"])
     (services.folders.own.parent / "secret.key").write_bytes(b"A" * 43 + b"=")

@@ -141,6 +141,12 @@ def test_seed_file_that_is_not_there_is_refused_by_its_flag(tmp_path: Path) -> N
         load_world(tmp_path / "none.yaml", overcommit=1.0)
 
 
+@pytest.mark.parametrize("name", ["a b", "x" * 64, "-a", "A"])
+def test_name_of_a_rule_that_cannot_be_is_refused_in_words(name: str) -> None:
+    with pytest.raises(Invalid, match=r"^name: .* must be at most 63 of a-z, 0-9, '\.', '_' and '-'"):
+        parse_rule({"name": name})
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

@@ -1,8 +1,20 @@
 """Request models, spelt as leptonai 0.26.4 to 0.47.1 send them. Unknown fields are kept and echoed."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+INT32 = 2**31 - 1  # what Kubernetes has for counts and seconds; the database holds no more than 63 bits
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:  # the kernel ends a string there, so no program can be given it
+        raise PydanticCustomError("nul", "must not hold a NUL character")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
 
 
 class Wire(BaseModel):
@@ -15,7 +27,7 @@ class SecretRef(Wire):
 
 class EnvVar(Wire):
     name: str = Field(pattern=r"^[A-Za-z_.-][A-Za-z0-9_.-]*$")
-    value: str | None = None
+    value: Text | None = None
     value_from: SecretRef | None = None
 
 
@@ -40,8 +52,8 @@ class ContainerPort(Wire):
 
 
 class Container(Wire):
-    image: str | None = None
-    command: list[str] | None = None
+    image: Text | None = None
+    command: list[Text] | None = None
     ports: list[ContainerPort] | None = None
 
 
@@ -67,7 +79,7 @@ class TimeSchedule(Wire):
 
 
 class SegmentConfig(Wire):
-    count_per_segment: int = Field(ge=1)
+    count_per_segment: int = Field(ge=1, le=INT32)
 
 
 class Affinity(Wire):
@@ -79,15 +91,17 @@ class JobSpec(Wire):
     resource_shape: str | None = None
     affinity: Affinity | None = None
     container: Container = Container()
-    shared_memory_size: int | None = Field(default=None, ge=0)  # 0, which `lep` allows: as without it
+    shared_memory_size: int | None = Field(
+        default=None, ge=0, le=INT32
+    )  # 0, which `lep` allows: as without it
     completions: int | None = Field(default=1, ge=1, le=1024)
     parallelism: int | None = Field(default=1, ge=1, le=1024)
-    max_failure_retry: int | None = Field(default=None, ge=0)
-    max_job_failure_retry: int | None = Field(default=None, ge=0)
+    max_failure_retry: int | None = Field(default=None, ge=0, le=INT32)
+    max_job_failure_retry: int | None = Field(default=None, ge=0, le=INT32)
     envs: list[EnvVar] | None = None
     mounts: list[Mount] | None = None
     image_pull_secrets: list[str] | None = None
-    ttl_seconds_after_finished: int | None = Field(default=None, ge=0)
+    ttl_seconds_after_finished: int | None = Field(default=None, ge=0, le=INT32)
     queue_config: QueueConfig | None = None
     reservation_config: ReservationConfig | None = None
     time_schedule: TimeSchedule | None = None

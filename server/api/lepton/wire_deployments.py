@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, StrictBool
 
 from .wire import (
+    INT32,
     Affinity,
     Container,
     EnvVar,
@@ -20,13 +21,13 @@ from .wire import (
 class ResourceRequirement(Wire):
     resource_shape: str | None = None
     affinity: Affinity | None = None
-    shared_memory_size: int | None = Field(default=None, ge=0)
+    shared_memory_size: int | None = Field(default=None, ge=0, le=INT32)
     min_replicas: int | None = Field(default=None, ge=0, le=1024)
     max_replicas: int | None = Field(default=None, ge=0, le=1024)
 
 
 class ScaleDown(Wire):
-    no_traffic_timeout: int | None = Field(default=None, ge=0)
+    no_traffic_timeout: int | None = Field(default=None, ge=0, le=INT32)
 
 
 class TargetThroughput(Wire):
@@ -55,7 +56,7 @@ class TcpCheck(Wire):
 
 
 class Liveness(Wire):
-    initial_delay_seconds: int | None = Field(default=None, ge=0)
+    initial_delay_seconds: int | None = Field(default=None, ge=0, le=INT32)
     tcp: TcpCheck | None = None
 
 
@@ -73,7 +74,7 @@ class AuthConfig(Wire):
 
 
 class LeastRequest(Wire):
-    choice_count: int | None = Field(default=None, ge=1)
+    choice_count: int | None = Field(default=None, ge=1, le=INT32)
 
 
 class Maglev(Wire):

@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from .wire import Wire
+from .wire import INT32, Wire
 
 
 class Volume(Wire):
     from_: Literal["local", "nfs", "remote"] = Field(alias="from")
     name: str
-    size_in_gb: int = Field(ge=0)
+    size_in_gb: int = Field(ge=0, le=INT32)
     creation_mode: str | None = None
     from_path: str | None = None
 

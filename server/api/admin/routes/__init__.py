@@ -1,5 +1,7 @@
 """/homeport/...: Homeport's own control API."""
 
+import logging
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -22,6 +24,8 @@ from . import (
     tokens,
     workloads,
 )
+
+log = logging.getLogger(__name__)
 
 
 async def _refused(_request: Request, error: Exception) -> JSONResponse:
@@ -46,6 +50,11 @@ async def _unreadable(_request: Request, error: Exception) -> JSONResponse:
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
     what = str(first["msg"]).removeprefix("Value error, ")  # pydantic's words before ours
     return JSONResponse({"code": "invalid", "message": f"{where}: {what}"}, 422)
+
+
+async def _crash(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return JSONResponse({"code": "internal", "message": "an error in Homeport; its log has the trace"}, 500)
 
 
 def make_app(ctx: AdminContext) -> FastAPI:
@@ -82,4 +91,5 @@ def _bare(ctx: AdminContext) -> FastAPI:
     app.add_exception_handler(HomeportError, _refused)
     app.add_exception_handler(RequestValidationError, _unreadable)
     app.add_exception_handler(HTTPException, _unserved)
+    app.add_exception_handler(Exception, _crash)
     return app

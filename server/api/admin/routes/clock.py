@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from .....runtime.clock import Steerable, SystemClock
+from ....domain.times import check_reach
 from ....errors import Invalid, StoreUnavailable
 from ....reconcile.loop import ReconcileLoop
 from ....services.access import check_runs_server
@@ -33,7 +34,7 @@ class Move(BaseModel):
     action: Literal["freeze", "resume", "advance", "set"]
     by: Seconds | None = None
     step: Seconds | None = Field(default=None, gt=0)
-    to_ms: int | None = Field(default=None, ge=0, le=253_402_300_799_000)
+    to_ms: int | None = Field(default=None, ge=0)
 
 
 def _to_wire(clock: Steerable) -> dict[str, Any]:
@@ -70,6 +71,7 @@ async def _move(clock: Steerable, loop: ReconcileLoop, move: Move) -> None:
         case "advance":
             if move.by is None:
                 raise Invalid("by", "is missing; give a duration such as 30s or 1h")
+            check_reach("by", clock.now_ms() + move.by * 1000)
             await _advance(clock, loop, move.by, move.step)
         case "set":
             if move.to_ms is None:
@@ -77,6 +79,7 @@ async def _move(clock: Steerable, loop: ReconcileLoop, move: Move) -> None:
             if move.to_ms < clock.now_ms():
                 now = _to_wire(clock)["now"]
                 raise Invalid("to_ms", f"has passed: it is {now}, and time does not run backwards")
+            check_reach("to_ms", move.to_ms)
             clock.set_ms(move.to_ms)
 
 

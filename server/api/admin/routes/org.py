@@ -1,6 +1,8 @@
 """Projects, departments and node pools, and the labels that put nodes into pools."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from math import fsum
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -9,6 +11,9 @@ from pydantic import BaseModel, Field
 
 from ....domain.inventory import HostNode, gpus_held
 from ....domain.org import Amount, Department, NodePool, PoolQuota, Project, Rank
+from ....domain.reservations import reserved_nodes
+from ....domain.times import LONGEST_S
+from ....domain.workload import Attempt
 from ....errors import Invalid
 from ....services import node_notes, org
 from ....services.access import check_runs_server
@@ -56,7 +61,7 @@ class NewPool(BaseModel):
     label: str
     gpu_strategy: str = "binpack"
     cpu_strategy: str = "binpack"
-    min_runtime_s: int = Field(default=0, ge=0)
+    min_runtime_s: int = Field(default=0, ge=0, le=LONGEST_S)
 
 
 class Labels(BaseModel):
@@ -77,10 +82,21 @@ class Taints(BaseModel):
     taints: list[Taint] = Field(min_length=1)
 
 
-def changed(services: Services, quotas: tuple[PoolQuota, ...], change: QuotaChange) -> PoolQuota:
+def quotas_of(services: Services, asked: Sequence[QuotaChange]) -> tuple[PoolQuota, ...]:
+    """Of a unit that has none yet."""
+    return tuple(changed(org.find_node_pool(services, each.pool).id, (), each) for each in asked)
+
+
+async def change_quota(services: Services, unit: Department | Project, change: QuotaChange, by: str) -> None:
+    pool_id = org.find_node_pool(services, change.pool).id
+    await org.change_quotas(
+        services, unit, lambda there: [changed(pool_id, there, change)], merge=True, by=by
+    )
+
+
+def changed(pool_id: str, quotas: Sequence[PoolQuota], change: QuotaChange) -> PoolQuota:
     """The quota of that pool as it is to be."""
-    pool = org.find_node_pool(services, change.pool)
-    quota = next((q for q in quotas if q.pool == pool.id), PoolQuota(pool.id))
+    quota = next((q for q in quotas if q.pool == pool_id), PoolQuota(pool_id))
     for resource in RESOURCES:
         before: Amount = getattr(quota, resource)
         asked: AmountChange = getattr(change, resource)
@@ -147,6 +163,31 @@ def pool_to_wire(services: Services, pool: NodePool) -> dict[str, Any]:
     }
 
 
+def nodes_to_wire(services: Services) -> list[dict[str, Any]]:
+    """Each with what is known of it now: whether it is reached, who holds it, what is taken, what is ill."""
+    down, ill = services.down_nodes(), services.unhealthy()
+    reserved = reserved_nodes(services.store.reads.reservations(), services.clock.now_ms())
+    here: dict[str, list[Attempt]] = {}
+    for attempt in services.store.reads.live_attempts():
+        here.setdefault(attempt.node, []).append(attempt)
+    return [
+        node_to_wire(n)
+        | {
+            "state": "down" if n.id in down else "ready",
+            "reservation": reserved.get(n.id, ""),
+            "gpus_taken": _taken(n, here.get(n.id, ())),
+            "gpus_ill": sum(gpu.uuid in ill for gpu in n.gpus),
+        }
+        for n in org.nodes_now(services)
+    ]
+
+
+def _taken(node: HostNode, here: Sequence[Attempt]) -> float:
+    """In devices, of which a MIG instance is one."""
+    there = {gpu.uuid for gpu in node.gpus}
+    return fsum(len(there.intersection(a.gpu_uuids)) * a.gpu_portion for a in here)
+
+
 def node_to_wire(node: HostNode) -> dict[str, Any]:
     return {
         "id": node.id,
@@ -174,7 +215,7 @@ async def list_projects(ctx: Context, _who: Bearer) -> Response:
 async def create_project(new: NewProject, ctx: Context, who: Bearer) -> Response:
     check_runs_server(who, "make projects")
     department = org.find_department(ctx.services, new.department)
-    quotas = tuple(changed(ctx.services, (), change) for change in new.quotas)
+    quotas = quotas_of(ctx.services, new.quotas)
     draft = Project("", new.name, department.id, "", quotas, description=new.description)
     made = await org.create_project(ctx.services, draft, by=who.owner)
     return JSONResponse(project_to_wire(ctx.services, made, 0.0), 201)
@@ -184,8 +225,7 @@ async def create_project(new: NewProject, ctx: Context, who: Bearer) -> Response
 async def set_project_quota(name: str, change: QuotaChange, ctx: Context, who: Bearer) -> Response:
     check_runs_server(who, "set quotas")
     project = org.find_project(ctx.services, name)
-    quota = changed(ctx.services, project.quotas, change)
-    await org.set_quotas(ctx.services, project, [quota], merge=True, by=who.owner)
+    await change_quota(ctx.services, project, change, who.owner)
     taken = gpus_taken(ctx.services).get(name, 0.0)
     return JSONResponse(project_to_wire(ctx.services, org.find_project(ctx.services, name), taken))
 
@@ -212,7 +252,7 @@ async def list_departments(ctx: Context, _who: Bearer) -> Response:
 @router.post("/departments")
 async def create_department(new: NewDepartment, ctx: Context, who: Bearer) -> Response:
     check_runs_server(who, "make departments")
-    quotas = tuple(changed(ctx.services, (), change) for change in new.quotas)
+    quotas = quotas_of(ctx.services, new.quotas)
     made = await org.create_department(ctx.services, Department("", new.name, quotas), by=who.owner)
     return JSONResponse(unit_to_wire(ctx.services, made) | {"projects": []}, 201)
 
@@ -221,8 +261,7 @@ async def create_department(new: NewDepartment, ctx: Context, who: Bearer) -> Re
 async def set_department_quota(name: str, change: QuotaChange, ctx: Context, who: Bearer) -> Response:
     check_runs_server(who, "set quotas")
     department = org.find_department(ctx.services, name)
-    quota = changed(ctx.services, department.quotas, change)
-    await org.set_quotas(ctx.services, department, [quota], merge=True, by=who.owner)
+    await change_quota(ctx.services, department, change, who.owner)
     return JSONResponse(unit_to_wire(ctx.services, org.find_department(ctx.services, name)))
 
 
@@ -259,7 +298,7 @@ async def delete_pool(name: str, ctx: Context, who: Bearer) -> Response:
 
 @router.get("/nodes")
 async def list_nodes(ctx: Context, _who: Bearer) -> Response:
-    return JSONResponse([node_to_wire(n) for n in org.nodes_now(ctx.services)])
+    return JSONResponse(nodes_to_wire(ctx.services))
 
 
 @router.post("/nodes/{name}/labels")

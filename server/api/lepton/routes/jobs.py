@@ -14,6 +14,7 @@ from ..context import LeptonContext
 from ..labels import parse_selector
 from ..translate import jobs as translate
 from ..translate.foreign import metadata_to_wire
+from ..translate.unheeded import unheeded, unheeded_ports
 from .deps import Authorized, Context
 
 router = APIRouter()
@@ -35,11 +36,15 @@ async def create_job(job: wire.Job, who: Authorized, ctx: Context) -> Response:
     wanted = (job.spec.affinity or wire.Affinity()).allowed_dedicated_node_groups or []
     spec = translate.to_spec(job, shape, node_groups=wanted)
     volumes.check_mounts(ctx.services, who, spec.node_groups, spec.mounts)
-    secrets.check_secrets(ctx.services, who.workspace, [name for _, name in spec.secret_env])
+    secrets.check_secrets(ctx.services, who, [name for _, name in spec.secret_env])
     logins = registries.known_names(ctx.services, who.workspace) if spec.pull_secrets else ()
     workload = await workloads.create_workload(
         ctx.services, workspace=who.workspace, name=name, kind="job", owner=who.owner, spec=spec,
-        warnings=translate.warnings_of(job.spec.image_pull_secrets, logins),
+        warnings=[
+            *translate.warnings_of(job.spec.image_pull_secrets, logins),
+            *unheeded(job.spec),
+            *unheeded_ports(job.spec.container.ports or ()),
+        ],
     )  # fmt: skip
     return _job(ctx, workload, 201)
 

@@ -13,13 +13,13 @@ router = APIRouter()
 
 @router.get("/{ws}/usersecrets")
 async def list_user_secrets(who: Authorized, ctx: Context) -> Response:
-    found = secrets.list_secrets(ctx.services, who.workspace)
+    found = secrets.list_secrets(ctx.services, who)
     return JSONResponse([translate.secret_to_wire(s) for s in found])
 
 
 @router.get("/{ws}/secrets")
 async def list_secret_names(who: Authorized, ctx: Context) -> Response:
-    return JSONResponse([s.name for s in secrets.list_secrets(ctx.services, who.workspace)])
+    return JSONResponse([s.name for s in secrets.list_secrets(ctx.services, who)])
 
 
 @router.post("/{ws}/secrets")
@@ -33,5 +33,5 @@ async def create_secrets(items: list[wire.SecretItem], who: Authorized, ctx: Con
 @router.delete("/{ws}/secrets/{name}")
 @router.delete("/{ws}/usersecrets/{name}")
 async def delete_secret(name: str, who: Authorized, ctx: Context) -> Response:
-    await secrets.delete_secret(ctx.services, who.workspace, name)
+    await secrets.delete_secret(ctx.services, who, name)
     return JSONResponse({})

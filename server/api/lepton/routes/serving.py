@@ -35,7 +35,9 @@ def objects_of(patch: Mapping[str, Any]) -> Json:
     return patch.get("spec", {})
 
 
-def _spec(ctx: LeptonContext, who: Caller, deployment: Deployment) -> WorkloadSpec:
+def _spec(
+    ctx: LeptonContext, who: Caller, deployment: Deployment, old: WorkloadSpec | None = None
+) -> WorkloadSpec:
     asked = deployment.spec.resource_requirement
     name = asked.resource_shape if asked else None
     if not name:
@@ -43,7 +45,8 @@ def _spec(ctx: LeptonContext, who: Caller, deployment: Deployment) -> WorkloadSp
     shape = workloads.get_shape(ctx.services, name, field="spec.resource_requirement.resource_shape")
     spec = translate.to_spec(deployment, shape)
     volumes.check_mounts(ctx.services, who, spec.node_groups, spec.mounts)
-    secrets.check_secrets(ctx.services, who.workspace, [name for _, name in spec.secret_env])
+    kept = [name for _, name in old.secret_env] if old else ()
+    secrets.check_secrets(ctx.services, who, [name for _, name in spec.secret_env], kept=kept)
     return spec
 
 
@@ -117,7 +120,7 @@ async def change(
         deployment = parsed(whole)
         if translate.is_pod(deployment) != is_pod:
             raise Invalid("spec.is_pod", "cannot be changed; create a new one instead")
-        new = _spec(ctx, who, deployment)
+        new = _spec(ctx, who, deployment, old)
         return new if tells_tokens else with_tokens_of(new, old)
 
     return await endpoints.change_endpoint(ctx.services, who, name, make, kinds=kinds, is_dry_run=is_dry_run)

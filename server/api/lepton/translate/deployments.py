@@ -12,6 +12,7 @@ from ..wire_deployments import Deployment, DeploymentSpec, ResourceRequirement
 from . import jobs
 from .queue import ENDPOINT_PRIORITY, POD_PRIORITY, standing_of
 from .serving import masked, serving_of_endpoint, serving_of_pod
+from .unheeded import IGNORED, unheeded
 
 # Spelling as in leptonai 0.47.1, api.v2.types.deployment.LeptonDeploymentState.
 PHASES = {
@@ -98,10 +99,10 @@ def to_spec(deployment: Deployment, shape: Shape) -> WorkloadSpec:
 
 def warnings_of(spec: DeploymentSpec, known_logins: Collection[str]) -> list[tuple[str, str]]:
     """What of the request has no effect: told as events, not refused."""
-    told = jobs.warnings_of(spec.image_pull_secrets, known_logins)
+    told = [*jobs.warnings_of(spec.image_pull_secrets, known_logins), *unheeded(spec)]
     if spec.is_pod:
         unused = [name for name in NOT_OF_PODS if getattr(spec, name)]
-        told += [("FieldIgnored", f"spec.{name} has no effect on a dev pod") for name in unused]
+        told += [(IGNORED, f"spec.{name} has no effect on a dev pod") for name in unused]
     return told
 
 

@@ -68,7 +68,11 @@ def spec_to_wire(ingress: Ingress) -> dict[str, Any]:
     return wired
 
 
-def ingress_to_wire(ingress: Ingress, gateway_url: str) -> dict[str, Any]:
+def ingress_to_wire(ingress: Ingress, gateway_url: str, *, is_bare: bool) -> dict[str, Any]:
+    """
+    Args:
+        is_bare: none of its endpoints that have a weight is there any more.
+    """
     return {
         "metadata": {
             "id": ingress.domain,
@@ -81,15 +85,17 @@ def ingress_to_wire(ingress: Ingress, gateway_url: str) -> dict[str, Any]:
             "last_modified_by": ingress.modified_by,
         },
         "spec": spec_to_wire(ingress),
-        "status": {"validation_status": "active", "message": _message(ingress, gateway_url)},
+        "status": {"validation_status": "active", "message": _message(ingress, gateway_url, is_bare=is_bare)},
     }
 
 
-def _message(ingress: Ingress, gateway_url: str) -> str:
+def _message(ingress: Ingress, gateway_url: str, *, is_bare: bool) -> str:
     """What a server on one machine can do, and what it cannot. `lep ingress list` shows it whole."""
     told = f"answers at {gateway_url} to Host: {ingress.domain}"
     if not ingress.shares:
         told += ", with 503 until it has an endpoint"
+    elif is_bare:
+        told += ", with 503, since the endpoints that have a weight in it are removed"
     if gateway_url.startswith("https:"):
         return f"{told}; DNS is not looked at, and the certificate is that of this server, not one by DNS"
     return f"{told}; DNS is not looked at and no certificate is issued by it: HTTPS comes with `serve --tls`"

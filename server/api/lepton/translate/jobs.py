@@ -9,6 +9,7 @@ from typing import Any
 from ....domain.inventory import Shape
 from ....domain.registries import NO_LOGIN, unknown_login
 from ....domain.runs import current_run, failures_of, finished_at_ms, replica_runs
+from ....domain.times import check_reach
 from ....domain.volumes import MountRequest
 from ....domain.workload import TERMINAL, Attempt, AttemptState, Phase, Run, Workload, WorkloadSpec
 from ....errors import Invalid, NotImplementedYet
@@ -66,6 +67,7 @@ def to_spec(job: wire.Job, shape: Shape, *, node_groups: Sequence[str]) -> Workl
     envs, standing = spec.envs or [], standing_of(spec.queue_config)
     reservation = spec.reservation_config or wire.ReservationConfig()
     start_at = spec.time_schedule.start_at if spec.time_schedule else None
+    check_reach("spec.time_schedule.start_at", (start_at or 0) * 1000)
     return WorkloadSpec(
         image=spec.container.image,
         command=tuple(spec.container.command or ()),

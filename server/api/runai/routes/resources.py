@@ -44,8 +44,12 @@ async def put_resources(call: Call, unit: Department | Project) -> Response:
 
 
 async def patch_resources(call: Call, unit: Department | Project) -> Response:
-    quotas = translate.quotas_to_domain(read_resources(call), units(call).pools, unit.quotas)
-    after = await org.set_quotas(call.ctx.services, unit, quotas, merge=True, by=call.who.name)
+    sent, pools = read_resources(call), units(call).pools
+
+    def change(there: Sequence[PoolQuota]) -> Sequence[PoolQuota]:
+        return translate.quotas_to_domain(sent, pools, there)
+
+    after = await org.change_quotas(call.ctx.services, unit, change, merge=True, by=call.who.name)
     return _answer(call, after)
 
 

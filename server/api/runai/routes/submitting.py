@@ -35,7 +35,8 @@ async def submit(call: Call, type_: str, creation: wire.Creation) -> Seen:
     try:
         project = org.get_project(services, creation.project_id)
     except NotFound as error:
-        raise Invalid("projectId", str(error)) from error
+        there = f"{creation.project_id!r}; GET /api/v1/org-unit/projects tells the ids"
+        raise Invalid("projectId", f"no project has the id {there}") from error
     name = _name(creation)
     where = looking.where(call)
     wanted = translate.to_spec(type_, creation, call.body, name, Machine(where.nodes, where.shapes))
@@ -77,8 +78,8 @@ def check(call: Call, project: Project, wanted: Wanted) -> None:
             raise Invalid(
                 f"spec.nodePools[{i}]", f"no node pool named {pool!r}; there are {', '.join(pools)}"
             )
-    secret_service.check_secrets(services, project.name, [name for _, name in spec.secret_env])
     who = looking.caller(call, project.name)
+    secret_service.check_secrets(services, who, [name for _, name in spec.secret_env])
     for field, mount in wanted.mounts:
         if mount.volume.startswith(CLAIM):
             continue

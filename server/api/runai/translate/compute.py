@@ -125,6 +125,7 @@ def shape_of(gpu_count: int, cpu_cores: float, memory_mib: int, shapes: Sequence
         for s in shapes
         if s.gpu_count >= gpu_count
         and bool(s.gpu_count) == bool(gpu_count)
+        and not s.mig_profile  # an instance is no device, and is asked for by its profile
         and (gpu_count or (s.cpu_cores >= cpu_cores and s.memory_mib >= memory_mib))
     ]
     return min(fit, key=lambda s: (s.gpu_count, s.cpu_cores, s.memory_mib, s.name)).name if fit else ""

@@ -12,6 +12,7 @@ from typing import Any
 
 from ....domain.inventory import HostNode
 from ....domain.org import NodePool
+from ....domain.times import LONGEST_S
 from ....errors import Invalid, NotImplementedYet
 from ..context import TENANT_ID
 from ..wire import NodePoolCreation, NodePoolFields, NodePoolUpdate, PlacementStrategy
@@ -59,6 +60,13 @@ def seconds_of(text: str, field: str) -> int:
     return -int(-sum(float(number) * SECONDS[unit] for number, unit in parts) // 1)
 
 
+def _guaranteed_s(text: str, field: str) -> int:
+    found = seconds_of(text, field)
+    if found > LONGEST_S:
+        raise Invalid(field, f"{text!r} is more than {LONGEST_S // 86400} days; write less")
+    return found
+
+
 def duration_of(seconds: int) -> str:
     """As Go writes it, without parts that are none: 5400 -> `1h30m`."""
     hours, rest = divmod(seconds, 3600)
@@ -98,7 +106,7 @@ def change_pool(before: NodePool, sent: NodePoolUpdate | NodePoolCreation, *, is
         min_runtime_s=(
             base.min_runtime_s
             if runtime is None
-            else seconds_of(runtime, "schedulingConfiguration.minGuaranteedRuntime")
+            else _guaranteed_s(runtime, "schedulingConfiguration.minGuaranteedRuntime")
         ),
         extras=before.extras | {KEPT: kept | ({"minGuaranteedRuntime": runtime} if runtime else {})},
     )

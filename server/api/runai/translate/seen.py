@@ -14,7 +14,7 @@ from ....domain.runs import current_run, finished_at_ms, minimum, width
 from ....domain.workload import Attempt, AttemptState, Phase, Workload, WorkloadSpec
 from .. import ids
 from . import phases
-from .quantities import mib_to_wire
+from .quantities import mib_of, mib_to_wire
 from .where import Where
 
 SECOND_MS = 1000
@@ -129,6 +129,8 @@ class Seen:
                 times = [a.started_at_ms for a in self.running if a.started_at_ms]
             case "Initializing":
                 times = [a.placed_at_ms for a in self.live]
+            case "Stopped" if self.workload.stopped_at_ms:
+                times = [*ends, self.workload.stopped_at_ms]
             case _:
                 times = ends
         if self.workload.archived_at_ms:
@@ -155,14 +157,19 @@ class Seen:
         From its creation, and from the end of each attempt that was followed by another, to the next
         start. The time for which it was suspended is not among it.
         """
+        rested = self.workload.suspended_ms
         total, since, stopped = 0, self.workload.created_at_ms, False
         for attempt in sorted(self.attempts, key=lambda a: (a.placed_at_ms, a.number, a.index)):
             begin = attempt.started_at_ms or attempt.finished_at_ms or self.now_ms
             total += max(0, begin - (attempt.placed_at_ms if stopped else since))
-            since, stopped = max(since, attempt.finished_at_ms or self.now_ms), attempt.reason == "Stopped"
+            since = max(since, attempt.finished_at_ms or self.now_ms)
+            # An older server did not write down for how long it was suspended: then all of it was.
+            stopped = attempt.reason == "Stopped" and rested is None
         if self.phase == "Pending" and not self.live:
             total += max(0, self.now_ms - since)
-        return total // SECOND_MS
+        elif self.spec.is_stopped and not self.live and self.workload.stopped_at_ms is not None:
+            total += max(0, self.workload.stopped_at_ms - since)
+        return max(0, total - (rested or 0)) // SECOND_MS
 
 
 def pods_asked(seen: Seen) -> dict[str, int]:
@@ -196,10 +203,10 @@ def asked(seen: Seen, pods: int = 1) -> dict[str, Any]:
     told: dict[str, Any] = {"cpu": cpu, "cpuMemory": memory}
     if spec.gpu_memory_mib is not None:
         once = sent.get("gpuMemoryRequest") if pods == 1 else None
-        told |= {
-            "gpuRequestType": "memory",
-            "gpuMemory": {"request": once or mib_to_wire(spec.gpu_memory_mib * pods)},
-        }
+        gpu_memory = {"request": once or mib_to_wire(spec.gpu_memory_mib * pods)}
+        if limit := sent.get("gpuMemoryLimit"):
+            gpu_memory["limit"] = limit if pods == 1 else mib_to_wire(mib_of(limit, "gpuMemoryLimit") * pods)
+        told |= {"gpuRequestType": "memory", "gpuMemory": gpu_memory}
     else:
         each = spec.gpu_portion * profile_part(spec.mig_profile)
         gpu = {"request": round(spec.gpu_count * each * pods, 4)}
