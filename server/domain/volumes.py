@@ -117,7 +117,8 @@ class HostFolders:
 CLAIM = "pvc:"  # a mount from this and a name: a directory of the workload's project, made at its first use
 LOCAL_DISK = VolumeSource.NODE_LOCAL.value  # a mount from this, without a name, is the node's own disk
 CLASSIC = "default"
-# Source: leptonai 0.47.1, api.v2.job_validation; exactly these, what lies below them may be mounted.
+KERNELS_OWN = ("proc", "sys")  # below them no runtime mounts anything
+# Source: leptonai 0.47.1, api.v2.job_validation; exactly these, what lies below others may be mounted.
 SYSTEM_FOLDERS = frozenset(
     {
         "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/media", "/opt", "/proc", "/run", "/sbin", "/srv",
@@ -176,6 +177,8 @@ def clean_target(target: str) -> str:
     clean = "/" + "/".join(parts)
     if clean == "/":
         raise ValueError("nothing can be mounted at '/', the container's own root; use a folder such as /mnt")
+    if parts[0] in KERNELS_OWN:
+        raise ValueError(f"/{parts[0]} and all below it is the kernel's; mount elsewhere, as at /mnt")
     if clean in SYSTEM_FOLDERS:
         raise ValueError(f"{clean} is a system folder; mount below it or elsewhere, for example at /mnt")
     return clean

@@ -62,7 +62,7 @@ def value_of(name: str | None, of_type: Type) -> int:
     if name is None:
         return known[of_type.priority]
     if name not in known:
-        raise Invalid("spec.priorityClass", f"{name!r} is none of {', '.join(PRIORITIES)}")
+        raise Invalid("spec.priorityClass", f"{name!r} is none of {', '.join(known)}")
     return known[name]
 
 
