@@ -48,7 +48,7 @@ def list_tokens(data_dir: Path | None, workspace: str | None) -> None:
         click.echo(f"{row['token']:12} {row['owner']:32} until {until:%Y-%m-%d}")
 
 
-@token.command("remove")
+@token.command("remove", context_settings={"ignore_unknown_options": True})  # one may begin with a dash
 @data_dir_option
 @click.argument("token")
 @workspace_option

@@ -56,7 +56,10 @@ def hash_token(token: str) -> str:
 
 
 def new_token() -> str:
-    return secrets.token_urlsafe(32)
+    """One that begins with a dash would be an option to any command that it is given to."""
+    while (token := secrets.token_urlsafe(32)).startswith("-"):
+        pass
+    return token
 
 
 def get_caller(store: Store, clock: Clock, token: str) -> Caller | None:

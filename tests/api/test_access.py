@@ -1,10 +1,12 @@
 """Who is let in: bearer tokens, and what web pages may not do to a server on loopback."""
 
 import json
+import secrets
 from typing import Any
 
 import pytest
 
+from homeport.server.services import access
 from tests.files import files_below
 
 from .home import JOBS, Api
@@ -31,6 +33,13 @@ def test_anything_but_the_token_is_a_401(play: Any, headers: dict[str, str]) -> 
             assert "homeport env" in answer.json()["message"]
 
     play(scenario)
+
+
+def test_new_token_begins_with_no_dash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a command that it is given to, as `homeport token remove`, would take it for an option."""
+    drawn = iter(("-Vx", "--x", "_Vx"))
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda _: next(drawn))
+    assert access.new_token() == "_Vx"
 
 
 def test_token_that_has_expired_is_a_401(play: Any) -> None:

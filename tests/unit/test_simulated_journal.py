@@ -263,16 +263,22 @@ def test_open_file_stays_small_while_containers_come_and_go(tmp_path: Path) -> N
     assert not path.with_name("journal.part").exists()
 
 
+def being_rewritten(path: Path) -> Any:
+    """A journal with two containers, c28 and c29, whose other file is written and not in place yet."""
+    written: Any = opened(path, 47)
+    for number in (28, 29):
+        written.write(create(number))
+    for number in range(27):  # the last of these lines is one too many
+        assert written._rewriting is None
+        written.write(create(number))
+        written.write(remove(number))
+    written._rewriting._thread.join()
+    return written
+
+
 def test_what_is_written_while_it_is_rewritten_is_there_afterwards(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    written = opened(path, 50)
-    held: Any = written
-    for number in range(30):
-        written.write(create(number))
-        if number < 28:
-            written.write(remove(number))
-    assert held._rewriting is not None
-    held._rewriting._thread.join()
+    held = written = being_rewritten(path)
     inode = path.stat().st_ino
     written.write(remove(28))  # finishes it: this line is copied
     assert (held._rewriting, path.stat().st_ino != inode) == (None, True)
@@ -356,13 +362,7 @@ def test_server_that_is_killed_while_it_goes_on_loses_no_line_that_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     path = tmp_path / "journal"
-    written = opened(path, 50)
-    held: Any = written
-    for number in range(30):
-        written.write(create(number))
-        if number < 28:
-            written.write(remove(number))
-    held._rewriting._thread.join()
+    written = being_rewritten(path)
     with monkeypatch.context() as patch:
         made = at_step(patch, step, Killed())
         with pytest.raises(Killed):
@@ -411,13 +411,7 @@ def test_line_is_refused_and_nothing_lost_when_the_disk_is_full_while_it_is_rewr
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "journal"
-    written = opened(path, 50)
-    held: Any = written
-    for number in range(30):
-        written.write(create(number))
-        if number < 28:
-            written.write(remove(number))
-    held._rewriting._thread.join()
+    written = being_rewritten(path)
     with monkeypatch.context() as patch:
         at_step(patch, 2, OSError(errno.ENOSPC, "No space left on device"))
         written.write(remove(28))  # the line itself is written; the copy of it is not
