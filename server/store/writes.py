@@ -23,6 +23,7 @@ def note_changed(session: Session, workload_id: str = EVERYTHING) -> None:
     """
     session.info.setdefault(CHANGED, set[str]()).add(workload_id)
     if workload_id == EVERYTHING:
+        unit_of(session).flush()
         unit_of(session).forget()
 
 
