@@ -57,25 +57,27 @@ async def note_node(
                 if (key, effect) in own:
                     raise Conflict(f"node {node} was declared with the taint {taint}; change its declaration")
                 raise Conflict(f"node {node} has no taint {taint} to take away")
-        all_labels: dict[str, str | None] = {**dict(note.labels), **(labels or {})}
-        all_taints: dict[tuple[str, str], str | None] = {
-            **{(key, effect): value for key, value, effect in note.taints}, **(taints or {}),
-        }  # fmt: skip
-        left = tuple((key, v, effect) for (key, effect), v in all_taints.items() if v is not None)
-        known, now_ms = set(note.taints), services.clock.now_ms()
-        rows.save_note(
-            session,
-            node,
-            NodeNote(
-                tuple((key, value) for key, value in all_labels.items() if value is not None),
-                left,
-                tuple(
-                    (key, effect, note.since_ms(key, effect) if (key, v, effect) in known else now_ms)
-                    for key, v, effect in left
-                ),
-            ),
-        )
+        rows.save_note(session, node, _changed(note, labels or {}, taints or {}, services.clock.now_ms()))
 
     await services.store.write(save)
     services.poke()  # it may be in another pool now
     return next(n for n in org.nodes_now(services) if n.id == node)
+
+
+def _changed(
+    note: NodeNote,
+    labels: Mapping[str, str | None],
+    taints: Mapping[tuple[str, str], str | None],
+    now_ms: int,
+) -> NodeNote:
+    """With those, and without those whose value is None; a taint that stays as it is keeps its time."""
+    all_labels: dict[str, str | None] = {**dict(note.labels), **labels}
+    all_taints: dict[tuple[str, str], str | None] = {
+        **{(key, effect): value for key, value, effect in note.taints}, **taints,
+    }  # fmt: skip
+    left = tuple((key, v, effect) for (key, effect), v in all_taints.items() if v is not None)
+    since = tuple(
+        (key, effect, note.since_ms(key, effect) if (key, v, effect) in note.taints else now_ms)
+        for key, v, effect in left
+    )
+    return NodeNote(tuple((key, v) for key, v in all_labels.items() if v is not None), left, since)

@@ -112,33 +112,26 @@ def work_of(
     settling = _settling(attempts, now_ms) if len(attempts) > 1 else {}  # else it follows no eviction
     leaving = unwanted(workload, attempts) if live else {}
     stale_at = stale_at_ms(workload, attempts) if live and not workload.spec.serving else None
-    running = [
-        Running(
-            running_id(a),
-            workload.id,
-            _as_placed(workload, a, project, classes),
-            Placement(a.node, a.gpu_uuids, a.gpu_portion),
-            seq * RANKS_EACH,
-            a.index,
-            is_leaving=a.key in leaving or a.evicting_at_ms is not None or a.draining_at_ms is not None,
-            is_protected=a.key in protected,
-            is_stale=stale_at is not None and stale_at <= now_ms,
-            was_moved=a.key in settling,
-        )
-        for a in live
-    ]
+    is_stale = stale_at is not None and stale_at <= now_ms
+
+    def running(attempt: Attempt) -> Running:
+        is_told = attempt.evicting_at_ms is not None or attempt.draining_at_ms is not None
+        return Running(
+            running_id(attempt), workload.id, _as_placed(workload, attempt, project, classes),
+            Placement(attempt.node, attempt.gpu_uuids, attempt.gpu_portion), seq * RANKS_EACH, attempt.index,
+            is_leaving=is_told or attempt.key in leaving, is_protected=attempt.key in protected,
+            is_stale=is_stale, was_moved=attempt.key in settling,
+        )  # fmt: skip
+
     own = next_try_ms(workload, attempts, now_ms)
-    times = [
-        *protected.values(),
-        *settling.values(),
-        *(a.next_try_ms for a in live if a.next_try_ms > now_ms),
-    ]
+    times = [*protected.values(), *settling.values()]
+    times += [a.next_try_ms for a in live if a.next_try_ms > now_ms]
     times += [own] if own is not None else []
     starves_at = _waits_since_ms(workload, attempts) + STARVES_MS
     if asks and starves_at > now_ms:
         times.append(starves_at)
     return Work(
-        workload, seq, found.revision, attempts, asked, running,
+        workload, seq, found.revision, attempts, asked, list(map(running, live)),
         barred, _made_room_for(attempts) if asks and attempts else frozenset(), min(times, default=None),
         frozenset(ask.id for ask in asks) if starves_at <= now_ms and not need.is_extra else frozenset(),
         protected,

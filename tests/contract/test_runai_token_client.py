@@ -2,8 +2,6 @@
 
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
+from tests.contract.test_runai_client import status_with
 from tests.providers import IdentityProvider, trust
 from tests.runai import KINDS, Runai, RunaiError, configuration
 from tests.world import World, world
@@ -131,16 +130,6 @@ def test_token_of_a_provider_that_is_not_trusted_or_not_its_own_is_refused(
             grant(home, runai, grant_type="external_token_exchange", external_token=token)
         assert (caught.value.status, caught.value.data["details"]) == (400, "invalid_grant")
         assert says in caught.value.data["message"]
-
-
-def status_with(home: World, bearer: str) -> int:
-    url = home.values["RUNAI_BASE_URL"] + "/api/v1/clusters"
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {bearer}"})
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
 
 
 def test_tokens_of_every_grant_are_as_good_after_a_kill_and_in_no_log(tmp_path: Path, runai: Runai) -> None:
