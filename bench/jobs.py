@@ -22,6 +22,7 @@ from homeport.server.store.found import Found
 from homeport.server.testing import InProcessHome, open_in_process
 
 from .figures import Figure, percentile, show
+from .rows import written_per_second
 
 GPUS = 8
 # Jobs and nodes of each row.
@@ -29,6 +30,7 @@ SIZES = ((1_000, 10), (1_000, 100), (5_000, 100))
 TOGETHER, STEP_S = 1_000, 60.0
 SHORTEST_S, LONGEST_S = 60.0, 600.0
 GOAL = 5_000.0
+ROWS = "SQLite, their rows alone"
 CHANCE = re.compile(r"(job-\d{6})-\w{4}(?:(-\d+)-\w{4})?")  # a job's id or a replica's: the ends are random
 QUIET_TURNS = 20  # of the event loop: who was woken needs some to say so
 
@@ -163,9 +165,10 @@ def measure(sizes: Sequence[tuple[int, int]] = SIZES) -> list[Figure]:
     for jobs, nodes in sizes:
         with tempfile.TemporaryDirectory(prefix="homeport-bench-") as folder:
             done = asyncio.run(drain(Path(folder), jobs, nodes))
+            alone = written_per_second(Path(folder) / "data", Path(folder))
         what = f"{jobs:,} jobs x {nodes:,} nodes"
         figures += [
-            Figure(f"{what}, end to end", done.per_second, "/s", least=GOAL, is_absolute=True),
+            Figure(f"{what}, end to end", done.per_second, "/s", alone, ROWS, least=GOAL, is_absolute=True),
             Figure(f"{what}, pass, p99", percentile(done.pass_s, 0.99) * 1000, "ms", is_absolute=True),
             Figure(f"{what}, memory", done.rss_mib, "MiB", is_absolute=True),
         ]
