@@ -211,8 +211,12 @@ class SteeredClock:
     def freeze(self) -> None:
         if self._frozen_s is None:
             self._take_over()
-            self._keep(self.now_ms(), is_frozen=True)
-            self._frozen_s = self._base.monotonic_s()
+            self._frozen_s = self._base.monotonic_s()  # before the writing, which takes time of its own
+            try:
+                self._keep(self.now_ms(), is_frozen=True)
+            except OSError:
+                self._frozen_s = None
+                raise
             self._set_timer()
 
     def resume(self) -> None:

@@ -2,7 +2,8 @@
 
 import logging
 import platform
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from ..runtime.metrics import MachineUsage, ScriptedUsage, UsageReader
 from ..runtime.prober import NetworkProber, Prober
 from ..runtime.usage import used_by_containers, used_by_processes
 from .domain.inventory import HostNode, NodeGpu
-from .errors import Invalid
+from .errors import Invalid, StoreRefused
 from .levers import Levers, steerable
 from .settings import Settings
 from .store.store import Store
@@ -73,9 +74,36 @@ def simulation(
     def kept(name: str) -> Path | None:
         return folder / name if keeps else None
 
-    book = RuleBook((*rules, *world.rules), world.seed, kept("simulated-rules.json"))
-    journal = kept("simulated.jsonl")
-    return SimulatedDriver(instance, clock, book, journal, Faults(kept("faults.json")))
+    added, journal = kept("simulated-rules.json"), kept("simulated.jsonl")
+    with _named(added, "the rules that were added", "they are then gone"):
+        book = RuleBook((*rules, *world.rules), world.seed, added)
+    faults = _faults(kept("faults.json"))
+    with _named(journal, "what the simulated machine runs", "its containers are then gone"):
+        return SimulatedDriver(instance, clock, book, journal, faults)
+
+
+def _faults(path: Path | None) -> Faults:
+    with _named(path, "the faults that are in force", "they have then ended"):
+        return Faults(path)
+
+
+@contextmanager
+def _named(path: Path | None, what: str, without: str) -> Generator[None]:
+    """
+    Args:
+        path: of the file that is read meanwhile, which keeps `what`. without: what follows from its removal.
+
+    Raises:
+        StoreRefused: it is damaged.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if path is None:
+            raise
+        raise StoreRefused(
+            f"{path} cannot be read: {error}; it keeps {what}. Mend it, or remove it: {without}"
+        ) from error
 
 
 async def choose_ground(settings: Settings, world: World, instance: str, clock: Clock) -> Ground:
@@ -85,7 +113,7 @@ async def choose_ground(settings: Settings, world: World, instance: str, clock: 
     driver, note = await _choose_real(settings, instance, clock)
     nodes = (local_node(settings), *world.nodes)
     usage, prober = _measured(driver, clock, settings.data_dir), NetworkProber()
-    faults = Faults(settings.data_dir / "faults.json") if settings.testing else None
+    faults = _faults(settings.data_dir / "faults.json") if settings.testing else None
     if not world.nodes:
         levers = Levers(driver.kind, faults, clock=steerable(clock))
         return Ground(_with_faults(driver, faults, clock), nodes, levers, prober, usage, note)

@@ -7,6 +7,9 @@ from math import fsum
 from .inventory import HostNode, device_part
 from .org import Amount, NodePool, Org, PoolQuota
 
+# A node's label: the name of the pool that it is in, whatever pool it was declared in.
+POOL_LABEL = "homeport/pool"
+
 
 @dataclass(frozen=True, slots=True)
 class NodeNote:
@@ -32,12 +35,15 @@ def default_pool(org: Org) -> NodePool:
 
 
 def pool_of(node: HostNode, pools: Sequence[NodePool]) -> NodePool:
-    """The oldest whose label the node has; else the one that it was declared in; else the default."""
+    """
+    The oldest whose label the node has; else the one that POOL_LABEL names, or that it was declared in; else
+    the default.
+    """
     labels = dict(node.labels)
     for pool in pools:
         if pool.label_key and labels.get(pool.label_key) == pool.label_value:
             return pool
-    declared = (p for p in pools if p.name == node.node_group)
+    declared = (p for p in pools if p.name == labels.get(POOL_LABEL, node.node_group))
     return next(declared, None) or next(p for p in pools if p.is_default)
 
 

@@ -178,7 +178,7 @@ def _live(
         if seen is None or seen.state is ContainerState.CREATED:
             over = replace(
                 attempt, state=AttemptState.ENDED, reason=_told_to(attempt), finished_at_ms=now_ms,
-                message=f"{unwanted}, before it ran",
+                message=unwanted if attempt.started_at_ms else f"{unwanted}, before it ran",
             )  # fmt: skip
             return [Record(over, "Stopped", over.message)]
         if workload.spec.serving is not None and attempt.draining_at_ms is None:

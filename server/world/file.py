@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from ...runtime.inventory import declared_devices
 from ..domain.inventory import HostNode, NodeGpu
 from ..domain.org import Amount, Rank
+from ..domain.pools import POOL_LABEL
 from .amounts import Mebibytes, Seconds, mebibytes
 from .model import World
 from .reading import Text, checked
@@ -47,7 +48,7 @@ class NodesBody(Strict):
     name: str = Field(pattern=NAME)
     count: int | None = Field(default=None, ge=1, le=MOST_NODES)
     gpus: str = "none"
-    cpu_cores: float = Field(default=64.0, gt=0)
+    cpu_cores: float = Field(default=64.0, gt=0, le=1_000_000)
     memory: Mebibytes = 512 * 1024
     labels: dict[str, str] = Field(default_factory=dict[str, str])
     taints: list[TaintBody] = Field(default_factory=list[TaintBody])
@@ -136,7 +137,7 @@ class PoolBody(Strict):
 
     @property
     def label_pair(self) -> tuple[str, str]:
-        key, _, value = (self.label or f"homeport/pool={self.name}").partition("=")
+        key, _, value = (self.label or f"{POOL_LABEL}={self.name}").partition("=")
         return key, value
 
 

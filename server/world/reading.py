@@ -65,8 +65,9 @@ def read_yaml(path: Path, *, flag: str) -> Text:
 def parse_yaml(data: bytes, *, name: str) -> Text:
     import yaml  # only those who have such a file pay for it
 
-    loader = yaml.SafeLoader(data)
+    loader = None
     try:
+        loader = yaml.SafeLoader(data)  # reads the beginning, by which it knows the encoding
         root = loader.get_single_node()
         walk = _Walk(name, loader)
         value = walk.plain(root, ()) if root is not None else {}
@@ -75,9 +76,10 @@ def parse_yaml(data: bytes, *, name: str) -> Text:
         line = mark.line + 1 if mark is not None else 1
         raise Invalid(f"{name}, line {line}", error.problem or "is no YAML") from error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise Invalid(name, f"is no YAML: {error}") from error
+        raise Invalid(name, f"is no YAML: {' '.join(str(error).split())}") from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return Text(name, value, walk.lines)
 
 
@@ -137,6 +139,9 @@ def known_part(error: Any, value: Any) -> Place:
 
 def said(error: Any) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
-    return {"missing": "is missing", "extra_forbidden": "is not known here; see docs/simulated.md"}.get(
-        error["type"], message
-    )
+    ours = {
+        "missing": "is missing",
+        "extra_forbidden": "is not known here; see docs/simulated.md",
+        "model_type": "should be fields with their values here; see docs/simulated.md",
+    }
+    return ours.get(error["type"], message)

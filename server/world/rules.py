@@ -4,10 +4,12 @@ import json
 import re
 import signal
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -24,7 +26,7 @@ from .reading import known_part, said, told
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 FOREVER, KILLED = "forever", 137
-STAYING = ("endpoint", "pod", "workspace", "inference")
+KINDS, STAYING = ("job", "endpoint", "pod"), ("endpoint", "pod")
 
 
 def _which(value: Any) -> str:
@@ -34,6 +36,13 @@ def _which(value: Any) -> str:
     return "span" if isinstance(value, dict | SpanBody) else "fixed"
 
 
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):  # pydantic takes it for 1 or 0
+        raise ValueError(f"{value} is no number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_truth)]
 Fixed = Annotated[Seconds, Tag("fixed")]
 Drawn = Annotated[SpanBody, Tag("span")]
 SimulatedTime = Annotated[Fixed | Drawn, Discriminator(lambda value: _which(value).replace(FOREVER, "fixed"))]
@@ -57,7 +66,14 @@ class MatchBody(Strict):
     shape: str = "*"
     project: str = "*"
     node: str = "*"
-    attempt: int | None = Field(default=None, ge=1)
+    attempt: Whole | None = Field(default=None, ge=1)
+
+    @field_validator("kind")
+    @classmethod
+    def _matches_some(cls, pattern: str) -> str:
+        if not any(fnmatchcase(kind, pattern) for kind in KINDS):
+            raise ValueError(f"{pattern!r} matches none of {', '.join(KINDS)}")
+        return pattern
 
 
 class LineBody(Strict):
@@ -126,7 +142,7 @@ class RuleBody(Strict):
     pending: SimulatedTime = 0.0
     pull: SimulatedTime = 0.0
     run: RunTime | None = None
-    exit_code: int | None = Field(default=None, ge=0, le=255)
+    exit_code: Whole | None = Field(default=None, ge=0, le=255)
     oom: bool = False
     crash: str | None = None
     fail_launch: str = ""

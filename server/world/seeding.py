@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from ..domain.org import Department, NodePool, PoolQuota, Project
 from ..errors import NotFound
-from ..services import org
+from ..services import org, quotas
 from ..services.context import Services
 from .file import PoolBody, QuotaBody, UnitBody, World
 
@@ -65,7 +65,7 @@ async def _set_quotas(
     wanted = [_quota(pools[name], quota) for name, quota in body.quotas.items()]
     known = {q.pool: q for q in unit.quotas}
     if any(known.get(quota.pool) != quota for quota in wanted):
-        await org.set_quotas(services, unit, wanted, merge=True, by=SEEDED_BY)
+        await quotas.set_quotas(services, unit, wanted, merge=True, by=SEEDED_BY)
 
 
 def _quota(pool_id: str, body: QuotaBody) -> PoolQuota:

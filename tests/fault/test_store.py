@@ -119,6 +119,25 @@ def test_clock_that_cannot_be_read_is_refused_with_what_to_do(home: World, told:
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        pytest.param("faults.json", "[{", id="faults-cut"),
+        pytest.param("simulated-rules.json", '{"rules": []}', id="rules-of-another-shape"),
+        pytest.param("simulated.jsonl", "garbage", id="journal-no-json"),
+        pytest.param("simulated.jsonl", '{"op": "create"}', id="journal-half-a-record"),
+    ],
+)
+def test_damaged_file_of_the_simulated_machine_is_refused_with_what_to_do(
+    home: World, name: str, told: str
+) -> None:
+    (home.data_dir / name).write_text(f"{told}\n")
+    said = refusal(home)
+    assert f"{home.data_dir / name} cannot be read: " in said
+    assert "Mend it, or remove it: " in said
+    assert "Traceback" not in said
+
+
 def test_directory_that_cannot_be_used_is_refused_in_one_sentence(home: World) -> None:
     home.data_dir.rmdir()
     home.data_dir.write_text("a file")

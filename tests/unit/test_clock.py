@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from homeport.runtime.clock import Steerable, SteeredClock, SystemClock, VirtualClock
+from homeport.runtime.faults import write_json
 from homeport.server.levers import open_clock, steerable
 
 
@@ -66,6 +68,21 @@ def test_clock_that_stands_still_does_so_after_a_restart(tmp_path: Path) -> None
     after.resume()
     machine.advance(5)
     assert SteeredClock(machine, kept).now_ms() == before.now_ms() + 5000
+
+
+def test_clock_stands_where_it_stood_after_a_restart_when_the_disk_was_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, machine = tmp_path / "clock.json", VirtualClock()
+
+    def write_slowly(path: Path, value: Any) -> None:
+        machine.advance(0.25)
+        write_json(path, value)
+
+    monkeypatch.setattr("homeport.runtime.faults.write_json", write_slowly)
+    before = SteeredClock(machine, kept)
+    before.freeze()
+    assert SteeredClock(machine, kept).now_ms() == before.now_ms()
 
 
 def test_clock_that_may_not_be_moved_any_more_runs_on_from_where_it_was(tmp_path: Path) -> None:

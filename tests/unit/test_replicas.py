@@ -103,6 +103,23 @@ def test_needed_is_what_may_start_now(
     assert (need.indexes, need.is_gang) == (indexes, is_gang)
 
 
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        pytest.param(PLACED, "stopped by request, before it ran", id="placed"),
+        pytest.param(RUNNING, "stopped by request", id="its-container-has-gone"),
+    ],
+)
+def test_unwanted_attempt_without_a_container_is_said_not_to_have_run_only_if_so(
+    made: Attempt, told: str
+) -> None:
+    asked = workload(is_stopped=True)
+    told_of = [
+        a.message for a in diff({asked.id: asked}, {asked.id: [made]}, [], now_ms=9) if isinstance(a, Record)
+    ]
+    assert told_of == [told]
+
+
 def test_pauses_double_up_to_five_minutes() -> None:
     assert [back_off_ms(n) // 1000 for n in (1, 2, 3, 8, 9, 1000)] == [2, 4, 8, 256, 300, 300]
 

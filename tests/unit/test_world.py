@@ -10,7 +10,7 @@ from homeport.server.errors import Invalid
 from homeport.server.settings import load_settings
 from homeport.server.world import World, load_world
 from homeport.server.world.file import world_of
-from homeport.server.world.reading import parse_yaml
+from homeport.server.world.reading import parse_yaml, read_yaml
 from homeport.server.world.rules import parse_rule, to_wire
 
 CLUSTER = """
@@ -120,13 +120,28 @@ def test_world_without_a_file_is_this_machine_alone() -> None:
         ),
         pytest.param("nodes: [\n", "2: ", id="syntax"),
         pytest.param("seed: 1\nseed: 2\n", "2: seed is there twice", id="key-twice"),
-        pytest.param("- 1\n", "1: Input should be", id="no-mapping"),
+        pytest.param("- 1\n", "1: should be fields with their values", id="no-mapping"),
+        pytest.param(
+            "projects:\n - name: p\n   quotas:\n     default: {gpu: 1e30}\n",  # text, says YAML 1.1
+            "4, projects[0].quotas.default.gpu: should be fields", id="amount",
+        ),
+        pytest.param("nodes:\n - {name: a, cpu_cores: 1.0e+300}\n", "2, nodes[0].cpu_cores:", id="cores"),
+        pytest.param("nodes:\n - {name: a, memory: 9999999TiB}\n", "2, nodes[0].memory: Input", id="memory"),
+        pytest.param("nodes:\n - {name: a, memory: true}\n", "2, nodes[0].memory: True is", id="truth"),
     ],
 )  # fmt: skip
 def test_wrong_seed_file_is_refused_with_its_line_and_field(text: str, told: str) -> None:
     with pytest.raises(Invalid) as refused:
         world(text)
     assert f"world.yaml, line {told}" in str(refused.value)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"\xffseed: 1\n", b"seed: \x00\n"])
+def test_file_that_is_no_text_is_refused_by_its_name(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "world.yaml"
+    path.write_bytes(data)
+    with pytest.raises(Invalid, match=r"^world\.yaml: is no YAML: "):
+        read_yaml(path, flag="--seed")
 
 
 def test_document_that_repeats_itself_without_end_is_refused() -> None:
@@ -159,6 +174,10 @@ def test_name_of_a_rule_that_cannot_be_is_refused_in_words(name: str) -> None:
         ),
         pytest.param({"name": "r", "http": [{"content_type": "a\r\nb"}]}, "http[0].content_type", id="type"),
         pytest.param({"name": "r", "match": {"knd": "job"}}, "match.knd", id="slip"),
+        pytest.param({"name": "r", "match": {"kind": "jbo"}}, "match.kind", id="kind-that-is-none"),
+        pytest.param({"name": "r", "match": {"attempt": True}}, "match.attempt", id="attempt-true"),
+        pytest.param({"name": "r", "run": True}, "run", id="run-true"),
+        pytest.param({"name": "r", "exit_code": True}, "exit_code", id="exit-code-true"),
     ],
 )
 def test_wrong_rule_is_refused_with_its_field(body: dict[str, Any], field: str) -> None:
@@ -172,6 +191,7 @@ def test_wrong_rule_is_refused_with_its_field(body: dict[str, Any], field: str) 
     [
         pytest.param({}, 1.0, 0, id="job"),
         pytest.param({"match": {"kind": "endpoint"}}, None, 0, id="endpoint-stays"),
+        pytest.param({"match": {"kind": "[ej]*"}}, 1.0, 0, id="pattern-of-kinds"),
         pytest.param({"match": {"kind": "endpoint"}, "exit_code": 1}, 1.0, 1, id="endpoint-that-fails"),
         pytest.param({"run": "forever"}, None, 0, id="forever"),
         pytest.param({"run": "1.5h"}, 5400.0, 0, id="hours"),

@@ -34,7 +34,12 @@ class Journal:
         self._not_before = 0  # lines; a rewriting has failed
 
     def replay(self) -> Iterator[dict[str, Any]]:
-        """What was written before, oldest first. A line that the server was killed within never happened."""
+        """
+        What was written before, oldest first. A line that the server was killed within never happened.
+
+        Raises:
+            ValueError: names the line that is none of ours.
+        """
         if self._path is None:
             return
         try:
@@ -44,8 +49,11 @@ class Journal:
         whole = written[: written.rfind(b"\n") + 1]
         if len(whole) < len(written):
             os.truncate(self._path, len(whole))
-        for line in whole.splitlines():
-            record = json.loads(line)
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from error
             self._ledger.add(line, record)
             yield record
 
