@@ -21,6 +21,7 @@ from .api.runai.context import RunaiContext
 from .api.runai.ids import is_ours as is_of_runai
 from .api.runai.mounts import prefixes as runai_prefixes
 from .data_plane import DataPlane
+from .domain.exposures import is_loopback
 from .domain.workload import Attempt, Workload
 from .levers import Levers
 from .metrics import Metrics
@@ -31,7 +32,7 @@ from .services.applications import Applications
 from .services.attempt_logs import LogSources
 from .services.context import Services
 from .services.identity_providers import FILE, IdentityProviders
-from .services.jwt_tokens import TokenIssuer
+from .services.jwt_tokens import KEY_FILE, TokenIssuer
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -91,12 +92,13 @@ def make_asgi(parts: Parts) -> Http:
     refused: Counter[str] = Counter()
     settings, services = parts.settings, parts.services
     lifetime = timedelta(seconds=settings.runai_token_lifetime_s)
-    key = settings.data_dir / "token.key"
+    key = settings.data_dir / KEY_FILE
     providers = IdentityProviders(settings.data_dir / FILE)
     issuer = TokenIssuer(Applications(services.store), services.clock, key, lifetime, providers)
     runai = RunaiContext(
-        services, issuer, parts.logs, parts.metrics, parts.plane.url, settings.host, parts.loop.waiting,
+        services, issuer, parts.logs, parts.metrics, parts.plane.url, settings.told_host, parts.loop.waiting,
         __version__, parts.created_at_ms, parts.machine.down_nodes, refused,
+        own_names=own_names(settings), is_local=is_loopback(settings.host),
     )  # fmt: skip
     lepton = OnFirstUse(lambda: _make_lepton(parts))
     admin, prometheus = _own_api(parts, refused)
@@ -142,7 +144,7 @@ def _make_lepton(parts: Parts) -> ASGIApp:
 
     settings, services = parts.settings, parts.services
     context = LeptonContext(
-        services, parts.logs, RenderedJobs(services.store), parts.plane.url, settings.host,
+        services, parts.logs, RenderedJobs(services.store), parts.plane.url, settings.told_host,
         settings.lepton_new_deployment_api, settings.lepton_secure_endpoint_defaults, parts.loop.refusal,
         __version__, parts.created_at_ms, parts.metrics, own_names=own_names(settings),
     )  # fmt: skip

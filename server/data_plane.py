@@ -64,8 +64,9 @@ class DataPlane:
                 hosts=settings.allow_host, tls=tls and tls.files,
             )
         )  # fmt: skip
-        self._tls, self._data_dir = tls, settings.data_dir
-        scheme, host = ("https", tls.host) if tls else ("http", settings.host)
+        self._tls, self._data_dir, self._host = tls, settings.data_dir, settings.host
+        scheme = "https" if tls else "http"
+        host = tls.host if tls and settings.tls_cert else settings.told_host
         self.url = f"{scheme}://{url_host(host)}:{port}"
         self.trouble = ""
         self._hosts: tuple[str, ...] = ()
@@ -79,6 +80,27 @@ class DataPlane:
     @property
     def is_taken_over(self) -> bool:
         return self._link.is_taken_over
+
+    async def obstacle(self) -> str:
+        """Before the first start: what is in its way now, "" where nothing is."""
+        try:
+            _, writer = await asyncio.open_unix_connection(str(self._data_dir / "gateway.sock"))
+        except OSError:
+            pass
+        else:  # the gateway of the server before this one has the port, and is taken over
+            writer.close()
+            return ""
+        with socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the gateway does
+            try:
+                probe.bind((self._host, self.port))
+                probe.listen(1)
+            except OSError as error:
+                return (
+                    f"no endpoint can be reached: cannot listen on {self._host}:{self.port} "
+                    f"({error.strerror}); free the port, or choose another with --gateway-port"
+                )
+        return ""
 
     def counters(self) -> Mapping[str, TrafficCounters]:
         return self._link.counters()

@@ -58,6 +58,11 @@ class Settings(BaseSettings):
         """Of nodes of a seed file that name none: they are like real ones, unless somebody asks for more."""
         return self.overcommit if "overcommit" in self.model_fields_set else 1.0
 
+    @property
+    def told_host(self) -> str:
+        """What clients are told to ask: of every address, which nobody can reach from elsewhere, a name."""
+        return self.allow_host[0] if self.host in ("0.0.0.0", "::") and self.allow_host else self.host
+
 
 def load_settings(**flags: object) -> Settings:
     """

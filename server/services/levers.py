@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "FaultKind", "add_fault", "add_rule", "clear_faults", "remove_rule"]
 MOST_NAMED = 8
+# What each kind is told by, beside a message.
+_FIELDS = {kind: {"node", "gpu"} for kind in OF_GPUS} | {
+    FaultKind.GPU_XID: {"node", "gpu", "code"},
+    FaultKind.GPU_ECC: {"node", "gpu", "code"},
+    FaultKind.NODE_DOWN: {"node"},
+    FaultKind.IMAGE_PULL: {"image"},
+}
 
 
 def add_fault(
@@ -34,6 +41,9 @@ def add_fault(
     if kind not in kinds:
         raise Invalid("kind", f"{kind!r} is none of {', '.join(kinds)}")
     what = kinds[kind]
+    given = {"node": node, "gpu": str(gpu), "code": code, "image": image}
+    if odd := [name for name, value in given.items() if value and name not in _FIELDS.get(what, ())]:
+        raise Invalid(odd[0], f"says nothing about {kind}; leave it out")
     uuid = ""
     if what is FaultKind.NODE_DOWN:
         found = _find_node(services, node)
@@ -47,9 +57,7 @@ def add_fault(
         raise Invalid("code", "is missing; 79 is a GPU that has fallen off the bus")
     fault = Fault(
         f"{kind}-{secrets.token_hex(3)}", what,
-        node=node if what is FaultKind.NODE_DOWN or uuid else "", gpu=uuid, code=code,
-        image=image if what is FaultKind.IMAGE_PULL else "", message=message,
-        added_at_ms=services.clock.now_ms(),
+        node=node, gpu=uuid, code=code, image=image, message=message, added_at_ms=services.clock.now_ms(),
     )  # fmt: skip
     try:
         faults.add(fault)

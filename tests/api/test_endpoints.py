@@ -213,6 +213,10 @@ def test_endpoint_without_room_says_why(play: Any) -> None:
         ({"auth_config": {"ip_allowlist": ["nowhere"]}}, 400, "ip_allowlist[0]"),
         ({"api_tokens": [{"value": "t"}], "allow_unauthenticated_access": True}, 400, "allow_unauth"),
         ({"ingress_timeout_seconds": 1}, 422, "ingress_timeout_seconds"),
+        *(
+            ({"api_tokens": [{"value": "good"}, {"value": token}]}, 400, "spec.tokens[1].value: no request")
+            for token in ("tökén", "two words", "tab\there", "日本", "del\x7f")
+        ),
     ],
 )
 def test_spec_that_cannot_be_is_refused_by_field(
@@ -248,3 +252,15 @@ def test_endpoint_of_which_no_rule_speaks_is_ready_all_the_same(play: Any) -> No
         assert (await status(api))["phase"] == "Ready"
 
     play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"), [((), "http://0.0.0.0:"), (("gpubox.lan", "gpu.lan"), "http://gpubox.lan:")]
+)
+def test_endpoint_is_told_by_a_name_when_every_address_is_listened_on(
+    play: Any, names: tuple[str, ...], told: str
+) -> None:
+    async def scenario(api: Api) -> None:
+        assert (await status(api, await create(api)))["endpoint"]["external_endpoint"].startswith(told)
+
+    play(scenario, SERVES, host="0.0.0.0", allow_host=names)

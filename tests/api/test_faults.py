@@ -253,12 +253,21 @@ def test_gpu_fault_is_a_reading_of_that_gpu_until_it_is_cleared(play: Any, two: 
         ),
         pytest.param({"kind": "gpu-xid", "node": "a", "gpu": 0}, "code: is missing", id="code"),
         pytest.param({"kind": "image-pull"}, "image: is missing", id="image"),
+        pytest.param({"kind": "node-down", "node": "a", "gpu": 0}, "gpu: says nothing", id="odd"),
     ],
 )
 def test_fault_that_cannot_be_is_refused_with_its_field(play: Any, two: Path, body: Any, told: str) -> None:
     async def scenario(api: Api) -> None:
         answer = await api.client.post(FAULTS, json=body)
         assert (answer.status_code, answer.json()["message"][: len(told)]) == (400, told)
+
+    play(scenario, seed=two)
+
+
+def test_truth_value_is_no_place_of_a_gpu(play: Any, two: Path) -> None:
+    async def scenario(api: Api) -> None:
+        answer = await api.client.post(FAULTS, json={"kind": "gpu-lost", "node": "a", "gpu": True})
+        assert (answer.status_code, answer.json()["message"][:4]) == (422, "gpu.")
 
     play(scenario, seed=two)
 

@@ -181,3 +181,25 @@ def test_field_without_effect_is_an_event(
         assert [message.split(":")[0].split(" ")[0] for message in ignored] == told
 
     play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "words"),
+    [
+        pytest.param('{"name": "a"}', {"Content-Type": "application/x-www-form-urlencoded"},
+                     "body: comes as application/x-www-form-urlencoded; send it with 'Content-Type: "
+                     "application/json'", id="as curl -d sends it"),
+        pytest.param('{"name": ', TYPE, "body: is no JSON at character 9: Expecting value", id="cut"),
+        pytest.param("[]", TYPE, "body: has to be a JSON object", id="a list"),
+        pytest.param("", TYPE, "body: is missing", id="nothing"),
+        pytest.param("{}", TYPE, "name: Field required", id="without a field"),
+    ],
+)  # fmt: skip
+def test_body_that_is_no_object_is_refused_with_the_remedy(
+    play: Any, body: str, headers: dict[str, str], words: str
+) -> None:
+    async def scenario(api: Api) -> None:
+        answer = await api.client.post("/homeport/projects", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["message"]) == (422, words)
+
+    play(scenario)

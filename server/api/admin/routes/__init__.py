@@ -1,6 +1,8 @@
 """/homeport/...: Homeport's own control API."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -43,13 +45,25 @@ async def _unserved(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"code": "method_not_allowed", "message": message}, error.status_code, error.headers)
 
 
-async def _unreadable(_request: Request, error: Exception) -> JSONResponse:
+async def _unreadable(request: Request, error: Exception) -> JSONResponse:
     """FastAPI's own answer repeats what was sent, passwords too."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if first["loc"][:1] == ("body",) and (len(first["loc"]) == 1 or first["type"] == "json_invalid"):
+        return JSONResponse({"code": "invalid", "message": f"body: {_no_object(request, first)}"}, 422)
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
     what = str(first["msg"]).removeprefix("Value error, ")  # pydantic's words before ours
     return JSONResponse({"code": "invalid", "message": f"{where}: {what}"}, 422)
+
+
+def _no_object(request: Request, first: Mapping[str, Any]) -> str:
+    """Why the body as a whole cannot be read."""
+    kind = request.headers.get("content-type", "")
+    if "json" not in kind.lower():
+        return f"comes as {kind or 'nothing known'}; send it with 'Content-Type: application/json'"
+    if first["type"] == "json_invalid":
+        return f"is no JSON at character {first['loc'][-1]}: {first['ctx']['error']}"
+    return "is missing" if first["type"] == "missing" else "has to be a JSON object"
 
 
 async def _crash(request: Request, error: Exception) -> JSONResponse:

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from ....services import levers
 from ....services.access import check_runs_server
@@ -27,7 +27,7 @@ class NewFault(BaseModel):
 
     kind: str
     node: str = ""
-    gpu: str | int = ""
+    gpu: StrictStr | StrictInt = ""
     code: int = Field(default=0, ge=0, le=10_000)
     image: str = ""
     message: str = Field(default="", max_length=1000)
