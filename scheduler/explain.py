@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+from .domains import told
 from .filters import fixed_refusal, refusal
 from .model import AskClass, Code, Node, Share, Snapshot, Unplaced
 from .needs import EVERYWHERE
 from .state import State
+from .topology import occupancy_of
 
 MOST_NAMED = 6  # nodes that say the same
 
@@ -149,7 +151,9 @@ def _node(state: State, ask: AskClass, name: str) -> NodeReason:
     if pool not in need.scorers:
         why: str | None = f"not in node pool {', '.join(sorted(ask.pools))}"
     else:
-        why = fixed_refusal(ask, node.node) or refusal(ask, need.scorers[pool], node)
+        there = occupancy_of(state, need, pool, with_leaving=False) if ask.topology else None
+        why = fixed_refusal(ask, node.node) or (there and there.refusal_at(node.node))
+        why = why or refusal(ask, need.scorers[pool], node)
     return NodeReason(
         name, node.pool, why or "", node.whole, min(node.cpu, node.later_cpu),
         min(node.memory, node.later_memory),
@@ -224,4 +228,5 @@ def wants(ask: AskClass) -> str:
             gpus = f"{ask.gpu_count}{product} GPU(s)"
         each.insert(0, gpus)
     members = f"{ask.members} members, each with " if ask.members > 1 else ""
-    return f"asks for {members}{', '.join(each)}"
+    rules = [told(rule) for rule in ask.topology]
+    return f"asks for {members}{', '.join([*each, *rules])}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from .domains import has_domains
 from .layout import EPSILON
 from .model import AskClass, Effect, LabelMatch, Node, Operator, Taint, Toleration
 from .nodes import NodeState
@@ -91,12 +92,12 @@ def covers(toleration: Toleration, taint: Taint) -> bool:
 
 
 # Cheapest first; the first reason is the one the user sees for that node. These never change within a cycle.
-FIXED: tuple[Filter, ...] = (is_ready, is_named, is_reserved, is_tolerated, has_labels)
+FIXED: tuple[Filter, ...] = (is_ready, is_named, is_reserved, is_tolerated, has_labels, has_domains)
 
 
 def may_be_anywhere(ask: AskClass) -> bool:
     """Nothing but devices and room decide on which of the nodes that are open to all it may be."""
-    return not ask.nodes and not ask.affinity and ask.reservation is None
+    return not ask.nodes and not ask.affinity and ask.reservation is None and not ask.topology
 
 
 def is_open_to_all(node: Node) -> bool:
@@ -116,7 +117,7 @@ def penalty(ask: AskClass, node: Node) -> int:
 
 def refusal(ask: AskClass, scorer: Scorer, node: NodeState, with_leaving: bool = False) -> str | None:
     """Why one member does not fit on a node that it may be on, as things stand."""
-    if ask.must_spread and ask.spread and node.is_tenant(ask.spread, with_leaving):
+    if ask.must_spread and ask.spread and not ask.topology and node.is_tenant(ask.spread, with_leaving):
         return "has a replica of it already, and each has to have a node of its own"
     shape = scorer.shape
     if shape.gpu_count and not scorer.has_devices(node, with_leaving):

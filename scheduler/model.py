@@ -163,6 +163,23 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Topology:
+    """
+    One rule on where members of a group are, by the values of a node label: its domains.
+
+    Args:
+        key: the label; `kubernetes.io/hostname` tells every node from every other.
+        max_skew: by how many members a domain may be ahead of the one with fewest, 1 at least; None: they are
+            kept together in one domain instead.
+        is_required: or they wait; else only where they can.
+    """
+
+    key: str
+    max_skew: int | None = None
+    is_required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class AskClass:
     """
     What all members of one class ask for alike; one look at it answers for all of them.
@@ -180,6 +197,7 @@ class AskClass:
         may_burst: to the nodes of other reservations too.
         spread: its group, whose members go to different nodes; "" has none.
         must_spread: or wait; else only where they can.
+        topology: what holds of its group instead, the first rule counting most; then it has no segments.
         affinity: alternatives, of each of which every match has to hold; empty: any node.
         segment_size: so many members at a time share a segment; 0: it does not matter.
     """
@@ -206,6 +224,7 @@ class AskClass:
     affinity: tuple[tuple[LabelMatch, ...], ...] = ()
     tolerations: frozenset[Toleration] = frozenset()
     segment_size: int = 0
+    topology: tuple[Topology, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from .domains import required_keys
 from .filters import fixed_refusal, is_open_to_all, may_be_anywhere, penalty
 from .layout import slice_part
 from .model import AskClass, Code, Placement, Unplaced
@@ -34,7 +35,9 @@ class Outline:
 
     def __init__(self, ask: AskClass, pools: tuple[str, ...], state: "State") -> None:
         self.pools, self.shape = pools, shape_of(ask)
-        self.fixed = (ask.nodes, ask.reservation, ask.may_burst, ask.affinity, ask.tolerations)
+        self.fixed = (
+            ask.nodes, ask.reservation, ask.may_burst, ask.affinity, ask.tolerations, required_keys(ask)
+        )  # fmt: skip
         self.scorers: dict[str, Scorer] = {}
         self.indexes: dict[tuple[str, bool], object] = {}
         self.hosts: frozenset[str] | None = None
@@ -123,7 +126,7 @@ def need_of(ask: AskClass, state: "State") -> Need:
     alike = (
         ask.cpu, ask.memory_mib, ask.gpu_count, ask.gpu_product, ask.members, ask.pools, ask.nodes,
         ask.reservation, ask.may_burst, ask.gpu_portion, ask.gpu_memory_mib, ask.mig_profile, ask.affinity,
-        ask.tolerations, ask.segment_size,
+        ask.tolerations, ask.segment_size, ask.topology,
     )  # fmt: skip
     outline = state.outlines.get(alike)
     if outline is None:
@@ -187,6 +190,7 @@ class Candidates:
     """The nodes of a pool on which an ask may be, with their penalties, and why the others are not."""
 
     def __init__(self, ask: AskClass, nodes: Iterable[NodeState]) -> None:
+        self._ask = ask
         self.penalties: dict[int, int] = {}
         self.refused: Counter[str] = Counter()
         self.nodes: list[NodeState] = []
@@ -202,3 +206,7 @@ class Candidates:
                 self.nodes.append(node)
             else:
                 self.refused[why] += 1
+
+    def only(self, some: Iterable[NodeState]) -> "Candidates":
+        """Of those alone."""
+        return Candidates(self._ask, some)

@@ -19,7 +19,7 @@ from .preemption.consolidate import sentence as moved_to
 from .preemption.reclaim import Reclaimer, is_entitled, is_lasting
 from .preemption.search import Budget, Memo, Singles, Solution, let_go, places_after, singles_of, smallest
 from .preemption.steps import Choice, Step, Victims, minimum_of
-from .preemption.take_back import at_home, in_force, may_be_taken_for, sparing_owners
+from .preemption.take_back import at_home, in_force, may_be_taken_for, of_its_nodes, sparing_owners
 from .preemption.take_back import sentence as reserved_for
 from .state import State
 
@@ -187,7 +187,7 @@ class _Maker:
             return sparing_owners(state, ask, some)
 
         self._budget.begin(64)
-        found = smallest(state, ask, steps, lambda some: move(state, ask, some), self._budget)
+        found = smallest(state, ask, steps, lambda some: move(state, ask, some), self._budget, is_move=True)
         if found is None:
             return False
         result: Move = found.result
@@ -209,25 +209,31 @@ class _Maker:
         state, name = self.state, ask.reservation
         if name is None or name not in self._in_force:
             return False
-        # One object for each class: much is remembered by what it is worked out of.
-        home = self._at_home.setdefault(id(ask), (ask, at_home(ask)))[1]
         victims = self._of_reservations.get(name)
         if victims is None:
             victims = Victims(state, lambda r: may_be_taken_for(name, r))
             self._of_reservations[name] = victims
-        self._budget.begin()
+        # One object for each class: much is remembered by what it is worked out of.
+        home = self._at_home.setdefault(id(ask), (ask, at_home(ask)))[1]
+        # A gang that may burst is content with room at home for some of it and what is idle elsewhere for the
+        # others; for one member alone there is nothing between the two.
+        for wanted in (home, ask) if ask.may_burst and ask.members > 1 else (home,):
+            self._budget.begin()
 
-        def steps() -> Choice:
-            return victims.below(victims.queues, state.pool_names)
+            def steps(wanted: AskClass = wanted) -> Choice:
+                some = victims.below(victims.queues, state.pool_names)
+                return some if wanted is home else of_its_nodes(state, ask, some)
 
-        found = smallest(
-            state, home, steps, lambda some: places_after(state, home, some), self._budget,
-            singles=self._singles("take back", home, "", (), steps),
-        )  # fmt: skip
-        if found is None:
-            return False
-        self._commit(ask, id_, found, EvictedBy.RESERVATION, lambda step, _: reserved_for(state, ask, step))
-        return True
+            found = smallest(
+                state, wanted, steps, lambda some, w=wanted: places_after(state, w, some), self._budget,
+                singles=self._singles("take back", wanted, "", (), steps),
+            )  # fmt: skip
+            if found is not None:
+                self._commit(
+                    ask, id_, found, EvictedBy.RESERVATION, lambda step, _: reserved_for(state, ask, step)
+                )
+                return True
+        return False
 
     def may_reclaim(self, ask: AskClass) -> bool:
         need = self.state.need(ask)

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from operator import attrgetter
 
-from .model import Amounts, AskClass, Node, Placement, Pool, Running, Share, Snapshot, Unplaced
+from .domains import Cells
+from .index import Index
+from .model import Amounts, AskClass, Placement, Pool, Running, Share, Snapshot, Unplaced
 from .needs import EVERYWHERE, Candidates, Need, Outline, capacity, could_hold, need_of, placed_amounts
 from .nodes import NodeState
-from .place import Failure, Index, find, find_silently
+from .place import Failure, find, find_silently
 from .scores import Scorer, Shape
 from .shares import CPU, GPUS, MEMORY, RESOURCES, Account, Tree, Triple
 from .staying import Staying
@@ -29,7 +32,8 @@ class State:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.nodes: tuple[NodeState, ...] = tuple(
-            NodeState(node, order) for order, node in enumerate(sorted(snapshot.nodes, key=_name))
+            NodeState(node, order)
+            for order, node in enumerate(sorted(snapshot.nodes, key=attrgetter("name")))
         )
         self.by_name = {n.node.name: n for n in self.nodes}
         self.changes: list[int] = []  # numbers of the nodes that changed, for the indexes to catch up with
@@ -38,6 +42,7 @@ class State:
         self.kinds: dict[tuple[object, ...], int] = {}
         self.dead: dict[tuple[int, bool], Failure] = {}  # refusals that hold until something is given back
         self._candidates: dict[tuple[object, ...], Candidates] = {}
+        self._cells: dict[tuple[object, ...], Cells] = {}
         self.has_leaving = False
         self._log: list[tuple[object, ...]] = []
         self._is_marked = False  # until somebody may want to come back, nothing has to be remembered
@@ -102,8 +107,7 @@ class State:
             known = self._needs[id(ask)] = ask, need_of(ask, self)
         return known[1]
 
-    def nodes_in(self, pool: str) -> Sequence[NodeState]:
-        """In the order of their names."""
+    def nodes_in(self, pool: str) -> Sequence[NodeState]:  # in the order of their names
         return self._nodes_by_pool.get(pool, ())
 
     def candidates(self, need: Need, pool: str) -> Candidates:
@@ -112,6 +116,14 @@ class State:
         found = self._candidates.get(key)
         if found is None:
             found = self._candidates[key] = Candidates(need.ask, self.nodes_in(pool))
+        return found
+
+    def cells(self, need: Need, pool: str) -> Cells:
+        """The same by the domains that its rules tell apart."""
+        key = (need.fixed, pool, need.ask.topology)
+        found = self._cells.get(key)
+        if found is None:
+            found = self._cells[key] = Cells(need.ask.topology, self.candidates(need, pool))
         return found
 
     def hosts(self, ask: AskClass) -> frozenset[str]:
@@ -124,7 +136,6 @@ class State:
         return found
 
     def scorer(self, shape: Shape, pool: str) -> Scorer:
-        """Of a shape under the strategies of a pool."""
         found = self._scorers.get((shape, pool))
         if found is None:
             its = self.pools.get(pool) or Pool(pool)
@@ -387,7 +398,3 @@ class State:
             if self._is_marked:
                 self._log.append((_ACCOUNT, account, account.saved()))
             account.add(amounts, ask.is_preemptible)
-
-
-def _name(node: Node) -> str:
-    return node.name

@@ -9,13 +9,14 @@ from typing import Generic, TypeVar
 from ..model import AskClass, Placement
 from ..needs import EVERYWHERE
 from ..state import State
-from .steps import Choice, Step, cost, cost_alone, devices_missing, without_doubles
+from .steps import Choice, Cost, Step, cost, cost_alone, devices_missing, moved, without_doubles
 
 T = TypeVar("T")
 
 # Sets that are looked at of one node, and workloads that go together for one member: beyond that a node is
 # cleared from the first to go on, and what was not needed stays.
 SETS_OF_A_NODE, TOGETHER, MOST_STEPS = 40, 8, 256
+MOST_SORTED = 256  # sets among which the one that moves least is looked for
 
 
 @dataclass(slots=True)
@@ -93,7 +94,7 @@ Memo = dict[tuple[object, ...], Singles]
 
 def smallest(
     state: State, ask: AskClass, steps: Callable[[], Choice], verify: Verify[T], budget: Budget,
-    may: May = lambda _: True, singles: Singles | None = None,
+    may: May = lambda _: True, singles: Singles | None = None, *, is_move: bool = False,
 ) -> Solution[T] | None:  # fmt: skip
     """
     The first set, cheapest first, that may go and that `verify` has a result for, without what is needless.
@@ -104,11 +105,14 @@ def smallest(
     Args:
         steps: all that could go; asked for only where it is needed.
         singles: from the last call for the same class and the same steps, but for those that have gone.
+        is_move: nobody loses a place, so the price is how many workloads begin anew; see `moved`.
     """
-    if ask.members == 1:
+    if ask.members == 1 and is_move:
+        candidates = _moves_for_one(state, ask, steps(), may)
+    elif ask.members == 1:
         candidates = _for_one(state, ask, steps, may, singles or singles_of(state, ask, steps()))
     else:
-        candidates = _for_gang(state, ask, steps(), budget, may)
+        candidates = _for_gang(state, ask, steps(), budget, may, moved if is_move else cost)
     for chosen in candidates:
         if not may(chosen):
             continue
@@ -174,6 +178,15 @@ def _for_one(
         yield from _cheapest_first([_together(c, together) for c in crowds if c.has_enough(together)])
     for _, (there, _) in sorted(by_node.items(), key=lambda item: (item[1][1], item[0])):
         yield _all_that_may(there, may)
+
+
+def _moves_for_one(state: State, ask: AskClass, choice: Choice, may: May) -> Iterator[list[Step]]:
+    """Every single step, be it a whole workload or one member of it, before any two; the cheapest first."""
+    singles = singles_of(state, ask, choice)
+    yield from sorted(([s] for s in (*singles.spare, *singles.wholes)), key=moved)
+    rest = _for_one(state, ask, lambda: choice, may, Singles(deque(), deque(), singles.is_any_spare))
+    yield from sorted(islice(rest, MOST_SORTED), key=moved)
+    yield from rest
 
 
 def _cheapest_first(nodes: Sequence[Iterator[list[Step]]]) -> Iterator[list[Step]]:
@@ -268,7 +281,9 @@ def fits_on(state: State, ask: AskClass, node: str) -> bool:
     return pool is not None and need.scorers[pool].key(there, True) is not None
 
 
-def _for_gang(state: State, ask: AskClass, choice: Choice, budget: Budget, may: May) -> Iterator[list[Step]]:
+def _for_gang(
+    state: State, ask: AskClass, choice: Choice, budget: Budget, may: May, price: Callable[[list[Step]], Cost]
+) -> Iterator[list[Step]]:
     """One workload alone, then room for one member after another, then all from the first to go on."""
     hosts = state.hosts(ask)
     useful = [s for s in choice.steps if not hosts.isdisjoint(s.devices)]
@@ -277,7 +292,7 @@ def _for_gang(state: State, ask: AskClass, choice: Choice, budget: Budget, may: 
     if ask.gpu_portion >= 1 and ask.gpu_memory_mib is None and not ask.mig_profile and whole < missing:
         return
     singles = [s for s in useful if sum(len(m.placement.gpu_uuids) for m in s.members) >= missing]
-    yield from ([s] for s in sorted(singles, key=cost_alone))
+    yield from sorted(([s] for s in singles), key=price)
     one_by_one = _member_by_member(state, ask, useful, budget, may)
     if one_by_one:
         yield one_by_one

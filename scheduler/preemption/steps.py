@@ -56,6 +56,15 @@ def cost(steps: Iterable[Step]) -> Cost:
     return wholes, round(gpus, 6), round(cpu, 6), memory, members, tuple(sorted(orders))
 
 
+def moved(steps: Sequence[Step]) -> Cost:
+    """
+    Of steps that all get another place: fewest workloads, whole or not, then least GPUs, CPU, memory, then
+    fewest members, then the first to go.
+    """
+    _, *rest = cost(steps)
+    return (len({s.workload for s in steps}), *rest)  # pyright: ignore[reportReturnType]
+
+
 def cost_alone(step: Step) -> Cost:
     return step.cost
 

@@ -53,6 +53,15 @@ def sparing_owners(state: State, ask: AskClass, choice: Choice) -> Choice:
     return Choice([s for s in choice.steps if not any(_is_owner(state, ask, m) for m in s.members)])
 
 
+def of_its_nodes(state: State, ask: AskClass, choice: Choice) -> Choice:
+    """
+    What may go of the nodes of its reservation, for an ask that has the rest elsewhere: nobody goes there in
+    its name, nor from a node of their own, which they would only take back.
+    """
+    spared = sparing_owners(state, ask, choice).steps
+    return Choice([s for s in spared if _nodes(state, ask.reservation, s.members)])
+
+
 def _is_owner(state: State, ask: AskClass, running: Running) -> bool:
     there = state.by_name.get(running.placement.node)
     kept = there.node.reservation if there else None

@@ -117,6 +117,25 @@ def gpus_held(uuids: Iterable[str], portion: float, there: Iterable[NodeGpu]) ->
     return sum(device_part(g) for g in there if g.uuid in held) * portion if held else 0.0
 
 
+def product_of(gpu: NodeGpu) -> str:
+    """By which people know it; of an instance of a partitioned one with its profile."""
+    return f"{gpu.product} {gpu.mig_profile}" if gpu.mig_profile else gpu.product
+
+
+def placed_on(node: str, products: Sequence[str], portion: float) -> str:
+    """
+    A place in words.
+
+    Args:
+        products: of its GPUs there. portion: of each of them, 0..1.
+    """
+    if not products:
+        return node
+    counts = {product: products.count(product) for product in products}
+    part = f"{portion:g} of " if portion < 1 else ""
+    return f"{node} with {part}{' and '.join(f'{n} {product}' for product, n in counts.items())}"
+
+
 def shapes_of(nodes: Sequence[HostNode]) -> tuple[Shape, ...]:
     """
     CPU shapes; 1, 2, 4 and 8 of each GPU product as far as one node has them; and one instance of

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from ...runtime.probes import ProbeState
-from .serving import Serving
+from ...runtime.container_options import NOTHING, ContainerOptions
+from ...runtime.probes import Probe, ProbeState
+from .serving import Exposure, Serving
 from .volumes import MountRequest
 
 
@@ -33,6 +34,8 @@ class Phase(Enum):
 
 # Key, value or None for any, effect or None for any; of `NoExecute` perhaps for how many seconds only.
 Toleration = tuple[str, str | None, str | None] | tuple[str, str | None, str | None, int]
+# Label of nodes; by how many replicas its values may differ, or None: all have one value; is it required.
+Topology = tuple[str, int | None, bool]
 
 TERMINAL = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.STOPPED, Phase.ARCHIVED})
 
@@ -91,8 +94,15 @@ class WorkloadSpec:
         collects_logs: what it writes is kept; otherwise it can be read only while it runs.
         is_private: only its owner and admins see it.
         spread: "required" or "preferred": replicas on different nodes; "" does not care.
+        topology: rules on where its replicas are by labels of nodes, the first counting most.
+        container_options: what each of its containers has for itself; None: nothing.
         serving: set for what runs until it is stopped; completions, retries and
             times mean nothing then.
+        exposures: ports of what runs to an end, to which the gateway leads. readiness: when they take
+            requests, and what it has come so far as to be well; of what serves, `serving` says so.
+        keeps_host_ports: the ports of the host that lead to its first replica are its own for as long
+            as it is there, stopped or not; of what serves only a dev pod has any.
+        expands: variables whose `${NAME}` and `$(NAME)` in `command` and `args` become their values.
         extras: fields of the client's request that Homeport does not act on;
             kept to be given back as they came.
     """
@@ -126,6 +136,7 @@ class WorkloadSpec:
     reservation: str | None = None
     may_burst: bool = False
     affinity: tuple[tuple[tuple[str, str, tuple[str, ...]], ...], ...] = ()
+    topology: tuple[Topology, ...] = ()
     tolerations: tuple[Toleration, ...] = ()
     segment_size: int = 0
     completions: int = 1
@@ -139,6 +150,10 @@ class WorkloadSpec:
     is_private: bool = False
     spread: str = ""
     serving: Serving | None = None
+    exposures: tuple[Exposure, ...] = ()
+    readiness: Probe | None = None
+    keeps_host_ports: bool = False
+    expands: tuple[str, ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict[str, Any])
     args: tuple[str, ...] = ()
     working_dir: str = ""
@@ -149,6 +164,16 @@ class WorkloadSpec:
     memory_limit_mib: int | None = None
     member_names: tuple[str, ...] = ()
     first: Member | None = None
+    container_options: ContainerOptions | None = None
+
+    @property
+    def options(self) -> ContainerOptions:
+        return self.container_options or NOTHING
+
+    @property
+    def secret_names(self) -> tuple[str, ...]:
+        """All that it refers to."""
+        return (*(name for _, name in self.secret_env), *(f.secret for f in self.options.secrets))
 
     def member(self, index: int) -> Member:
         """What the replica of that index runs."""
@@ -204,6 +229,7 @@ class Workload:
         is_waking: a request has ended its time at zero, and no replica is ready yet.
         stopped_by: the rule that stopped it, in words; "" where a person did.
         stopped_at_ms: when it was stopped last; None: never.
+        failed: why it was given up for good until it is changed or started anew; "" where it was not.
         suspended_ms: for how long it has been stopped before it was started again, in all; None: never was.
         archived_at_ms: set once everything it had on the machine is gone.
     """
@@ -233,6 +259,7 @@ class Workload:
     stopped_by: str = ""
     stopped_at_ms: int | None = None
     suspended_ms: int | None = None
+    failed: str = ""
 
     @property
     def route_key(self) -> str:

@@ -9,6 +9,7 @@ from sqlmodel import Session
 
 from ...scheduler.model import Placement, Plan, Snapshot, Unplaced
 from ..crashpoints import CrashPoint
+from ..domain.inventory import placed_on, product_of
 from ..domain.lifecycle import needed
 from ..domain.reservations import Reservation, reserved_nodes
 from ..domain.rollouts import as_started, goal, replica_id
@@ -16,6 +17,8 @@ from ..domain.workload import Attempt, Workload
 from ..errors import Conflict
 from ..snapshot import Ask, Facts, Keeper, Room, Work
 from ..snapshot.asks import workload_of
+from ..snapshot.facts import capacity_of
+from ..store.node_use import Capacity
 from ..store.writes import add_event, insert_attempts, load_attempts, load_workload, preload
 from .evictions import (
     by_asker,
@@ -167,11 +170,13 @@ class Placing:
     async def _commit(self, placed: Sequence[Placed], now: int) -> None:
         """All of it in one write; where something in it has changed meanwhile, each for itself."""
         taken = {p.node for _, placements in placed for p in placements}
-        devices = {n.id: {g.uuid for g in n.gpus} for n in self._keeper.facts.nodes if n.id in taken}
+        nodes = [n for n in self._keeper.facts.nodes if n.id in taken]
+        devices = {n.id: {g.uuid: product_of(g) for g in n.gpus} for n in nodes}
+        capacity = {n.id: Capacity(*capacity_of(n)) for n in nodes}
 
         def insert(session: Session, some: Sequence[Placed]) -> list[Launch]:
             preload(session, {ask.workload.id: None for ask, _ in some})
-            return [new for one in some for new in insert_placed(session, *one, devices, now)]
+            return [new for one in some for new in insert_placed(session, *one, devices, now, capacity)]
 
         async def alone(one: Placed) -> list[Launch]:
             try:
@@ -191,10 +196,14 @@ class Placing:
 
 
 def insert_placed(
-    session: Session, ask: Ask, placements: Sequence[Placement], devices: Mapping[str, set[str]], now: int
-) -> list[Launch]:
+    session: Session, ask: Ask, placements: Sequence[Placement], devices: Mapping[str, Mapping[str, str]],
+    now: int, capacity: Mapping[str, Capacity],
+) -> list[Launch]:  # fmt: skip
     """
     Its attempts, and what is to be launched; nothing where it has changed since the plan was made.
+
+    Args:
+        devices: the product of each GPU that the nodes have now, by node and UUID. capacity: of those nodes.
 
     Raises:
         Conflict: what was found for it is not there, or not free.
@@ -218,9 +227,11 @@ def insert_placed(
             shape=started.spec.shape, revision=goal(current) if current.spec.serving else 0,
         )  # fmt: skip
         launches.append(Launch(started, attempt))
-    insert_attempts(session, [launch.attempt for launch in launches], devices)
+    insert_attempts(session, [launch.attempt for launch in launches], devices, capacity)
     for launch, placement in zip(launches, placements, strict=True):
-        message = f"{launch.attempt.replica_id} goes to {placement.node}{_portion(placement)}"
+        products = [devices[placement.node][uuid] for uuid in placement.gpu_uuids]
+        on = placed_on(placement.node, products, placement.gpu_portion)
+        message = f"{launch.attempt.replica_id} goes to {on}"
         add_event(session, current.id, now, "Scheduled", message)
     return launches
 
@@ -233,11 +244,6 @@ def _is_news(before: Unplaced, since: int, last: int, why: Unplaced, now: int) -
     if before == why:
         return False
     return before.code is not why.code or now - last >= max(TOLD_AGAIN_MS, last - since)
-
-
-def _portion(placement: Placement) -> str:
-    count = len(placement.gpu_uuids)
-    return f" with {placement.gpu_portion:g} of {count} GPU(s)" if count and placement.gpu_portion < 1 else ""
 
 
 def _add_refusals(session: Session, refusals: Mapping[str, Unplaced], now_ms: int) -> None:

@@ -9,6 +9,7 @@ from ...scheduler.explain import Explanation, explain, wants
 from ...scheduler.model import AskClass, Running, Share, Snapshot, Unplaced
 from ...scheduler.state import State
 from ..domain.evictions import evicted_for, is_by_taint
+from ..domain.inventory import placed_on, product_of, shapes_of
 from ..domain.reservations import ReservationPhase
 from ..domain.times import utc
 from ..domain.workload import Phase, Workload
@@ -117,6 +118,28 @@ def remarks(services: Services, workload: Workload) -> tuple[str, ...]:
     elif found.phase(now_ms) is ReservationPhase.EXPIRED:
         over = f"{name} has been over since {utc(found.ends_at_ms)}"
         told.append(f"{over}: submit it anew, with another or with none")
+    return tuple(told)
+
+
+def placed(services: Services, workload: Workload) -> tuple[str, ...]:
+    """On what each of its replicas is; and by what it goes where it asked for no product of GPUs."""
+    gpus = {g.uuid: g for n in org.nodes_now(services) for g in n.gpus}
+    told: list[str] = []
+    found: set[str] = set()
+    for attempt in services.store.attempts_of(workload.id):
+        if attempt.is_live:
+            there = [gpus[uuid] for uuid in attempt.gpu_uuids if uuid in gpus]
+            on = placed_on(attempt.node, [product_of(g) for g in there], attempt.gpu_portion)
+            told.append(f"{attempt.replica_id} is on {on}")
+            found.update(g.product for g in there)
+    spec = workload.spec
+    by_name = {s.name: s for s in shapes_of(org.nodes_now(services))}
+    shape = by_name.get(spec.shape)
+    if spec.gpu_product is None and shape is not None and found - {shape.gpu_product}:
+        told.append(
+            "it asked for no product of GPUs, so it may be on any; it goes by the name and the price of "
+            f"{shape.name}, the smallest shape with as many"
+        )
     return tuple(told)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ...scheduler.model import AskClass, Effect, LabelMatch, Operator, Toleration
+from ...scheduler.model import AskClass, Effect, LabelMatch, Operator, Toleration, Topology
 from ..domain import workload as domain
 from ..domain.inventory import HostNode
 from ..domain.org import Project
@@ -47,12 +47,12 @@ def ask_class(
         gpu_product=spec.gpu_product, members=members,
         pools=spec.node_groups or (project.default_pools if project else ()),
         nodes=frozenset(spec.nodes), reservation=spec.reservation, may_burst=spec.may_burst,
-        spread=workload.id if spec.spread else "", must_spread=spec.spread == "required",
+        spread=workload.id if spec.spread or spec.topology else "", must_spread=spec.spread == "required",
         queue=workload.workspace, is_preemptible=spec.is_preemptible, can_preempt=spec.can_preempt,
         gpu_portion=spec.gpu_portion, gpu_memory_mib=spec.gpu_memory_mib, mig_profile=spec.mig_profile,
         is_extra=is_extra, affinity=_affinity(workload, project),
         tolerations=frozenset(map(toleration, spec.tolerations)),
-        segment_size=spec.segment_size,
+        segment_size=spec.segment_size, topology=tuple(Topology(*rule) for rule in spec.topology),
     )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ class Facts:
 
     @cached_property
     def _projects(self) -> Mapping[str, Project]:
-        return {p.name: p for p in reversed(self.org.projects)}
+        return {p.name: p for p in reversed(self.org.in_effect or self.org.projects)}
 
     def capacity(self) -> dict[str, float]:
         """GPUs by pool, as quotas count them."""
@@ -55,9 +55,14 @@ class Facts:
         return {n.id: by_pool[n.node_group] for n in self.nodes if n.node_group in by_pool}
 
 
+def capacity_of(node: HostNode) -> tuple[float, int]:
+    """Cores and MiB that may be taken of it: with its overcommit."""
+    return node.cpu_cores * node.overcommit, int(node.memory_mib * node.overcommit)
+
+
 def node_now(node: HostNode, attempts: Iterable[Attempt], facts: Facts) -> Node:
     """The node with what its live attempts leave of it. CPU and memory have its overcommit, GPUs never."""
-    cpu, memory_mib = node.cpu_cores * node.overcommit, int(node.memory_mib * node.overcommit)
+    cpu, memory_mib = capacity_of(node)
     here = list(attempts)
     taken: dict[str, list[float]] = {}
     for attempt in here:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from math import inf
 
 from ...scheduler.model import Amounts, Pool, Queue, Quota, Strategy
@@ -9,6 +10,7 @@ from ..domain.org import Department, Org, PoolQuota, Project
 
 # Source: contract, section 5: without a weight of its own a unit has 2.
 DEFAULT_WEIGHT = 2.0
+MOST_QUOTAS = 20_000  # that stay known: all are asked for at each change of one
 
 
 def department_queue(department: Department) -> str:
@@ -42,6 +44,7 @@ def queues_of(org: Org, capacity: Mapping[str, float]) -> tuple[Queue, ...]:
     return tuple(queue(unit, age) for age, unit in enumerate((*org.departments, *org.projects)))
 
 
+@lru_cache(MOST_QUOTAS)
 def quota_of(quota: PoolQuota, capacity: float = inf) -> Quota:
     """Args: capacity: GPUs of the pool."""
     each = (quota.gpu, quota.cpu, quota.memory)

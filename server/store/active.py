@@ -75,6 +75,7 @@ class ActiveTable:
         self._db, self._take_changed = connection, take_changed
         self._entries: dict[str, Entry] = {}
         self._serving: dict[str, Entry] = {}
+        self._exposing: dict[str, Entry] = {}
         self._followers: list[Changes] = []
         self._next_ms: int | None = None
 
@@ -102,6 +103,11 @@ class ActiveTable:
         self.look(now_ms)
         return self._serving
 
+    def exposing(self, now_ms: int) -> Mapping[str, Entry]:
+        """Those of `look` that have exposed ports."""
+        self.look(now_ms)
+        return self._exposing
+
     @property
     def next_expiry_ms(self) -> int | None:
         """When, after the last look, something more is to be archived."""
@@ -118,8 +124,11 @@ class ActiveTable:
             entry = self._entries[id_] = Entry(found, attempts.get(id_, ()))
             if found.workload.spec.serving is not None:
                 self._serving[id_] = entry
+            if found.workload.spec.exposures:
+                self._exposing[id_] = entry
         for gone in changed - {row[0] for row in rows}:
             self._entries.pop(gone, None)
             self._serving.pop(gone, None)
+            self._exposing.pop(gone, None)
         for follower in self._followers:
             follower.add(changed)

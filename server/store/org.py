@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
@@ -33,8 +33,10 @@ from .writer import database_of
 from .writes import note_changed
 
 Unit = TypeVar("Unit", Department, Project, NodePool, NodeNote)
+OrgUnit = TypeVar("OrgUnit", Department, Project)
 UNITS = (Department, Project, NodePool, NodeNote)
 _ADAPTERS: dict[type, TypeAdapter[object]] = {kind: TypeAdapter(kind) for kind in UNITS}
+ROWS = {Department: DepartmentRow, Project: ProjectRow, NodePool: NodePoolRow}
 MOST_UNITS = 10_000  # docs that stay decoded
 
 
@@ -64,6 +66,27 @@ REVISION = prepared(
 NOTES = prepared(select(col(_note.node), col(_note.doc)).order_by(col(_note.node)))
 
 
+class _Decoded(Generic[OrgUnit]):
+    """
+    Units of one kind in the order of their rows. Most rows are as they were the last time, in the same
+    place: to compare a doc with the one that was there is much cheaper than to look it up.
+    """
+
+    def __init__(self, kind: type[OrgUnit]) -> None:
+        self._kind = kind
+        self._docs: list[tuple[str, int]] = []
+        self.units: list[tuple[OrgUnit, bool]] = []
+
+    def read(self, docs: list[tuple[str, int]]) -> None:
+        """Each with whether it has the whole machine."""
+        before, known = self._docs, self.units
+        self.units = [
+            known[at] if at < len(before) and before[at] == row else (_read(self._kind, row[0]), bool(row[1]))
+            for at, row in enumerate(docs)
+        ]
+        self._docs = docs
+
+
 class OrgReads:
     """`commits` counts what was written; after each it is one number that tells whether to read anew."""
 
@@ -71,6 +94,7 @@ class OrgReads:
         self._db, self._commits = connection, commits
         self._at, self._revision = -1, ""
         self._rows = OrgRows((), (), (), ())
+        self._departments, self._projects = _Decoded(Department), _Decoded(Project)
 
     def rows(self) -> OrgRows:
         commits = self._commits()
@@ -86,12 +110,13 @@ class OrgReads:
         departments, projects, pools, notes = (
             self._db.execute(sql).fetchall() for sql in (DEPARTMENTS, PROJECTS, POOLS, NOTES)
         )
+        self._departments.read(departments)
+        self._projects.read(projects)
         return OrgRows(
-            tuple((_read(Department, doc), bool(owns)) for doc, owns in departments),
-            tuple((_read(Project, doc), bool(owns)) for doc, owns in projects),
+            tuple(self._departments.units), tuple(self._projects.units),
             tuple(_read(NodePool, doc) for (doc,) in pools),
             tuple((node, _read(NodeNote, doc)) for node, doc in notes),
-        )
+        )  # fmt: skip
 
 
 @lru_cache(MOST_UNITS)
@@ -150,8 +175,10 @@ def load_project(session: Session, project_id: str) -> Project | None:
 
 def project_in(session: Session, namespace: str) -> str | None:
     """The name of the project that has it."""
-    of_doc = func.json_extract(col(ProjectRow.doc), "$.namespace")
-    return session.exec(select(col(ProjectRow.name)).where(of_doc == namespace)).first()
+    doc = col(ProjectRow.doc)
+    may_be = func.instr(doc, f'"{namespace}"') > 0  # few have; to read the JSON of each takes longer
+    of_doc = func.json_extract(doc, "$.namespace")
+    return session.exec(select(col(ProjectRow.name)).where(may_be, of_doc == namespace)).first()
 
 
 def load_node_pool(session: Session, pool_id: str) -> NodePool | None:
@@ -169,9 +196,14 @@ def number_of(unit_id: str) -> int:
     return int(unit_id) if unit_id.isascii() and unit_id.isdigit() and len(unit_id) < 11 else -1
 
 
+def has_name(session: Session, kind: type[Department] | type[Project] | type[NodePool], name: str) -> bool:
+    row = ROWS[kind]
+    return session.exec(select(col(row.number)).where(col(row.name) == name)).first() is not None
+
+
 def names(session: Session, kind: type[Department] | type[Project] | type[NodePool]) -> dict[str, str]:
     """Name and id of all of one kind."""
-    row = {Department: DepartmentRow, Project: ProjectRow, NodePool: NodePoolRow}[kind]
+    row = ROWS[kind]
     return {name: str(number) for name, number in session.exec(select(col(row.name), col(row.number)))}
 
 

@@ -18,6 +18,7 @@ from ..domain.lifecycle import expires_at_ms, phase_of
 from ..domain.workload import TERMINAL, Attempt, Workload
 from .documents import attempt_from, to_doc, workload_from
 from .found import one_of, prepared
+from .node_use import Capacity, NodeUse
 from .tables import AttemptRow, EventRow, WorkloadRow
 
 Key = tuple[str, int]  # of an attempt: replica and number
@@ -103,8 +104,8 @@ class UnitOfWork:
     `flush` writes; whoever asks the tables by statements of their own has it called before.
     """
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._db = database
+    def __init__(self, database: sqlite3.Connection, use: NodeUse | None = None) -> None:
+        self._db, self._use = database, use or NodeUse()
         self.forget()
 
     def forget(self) -> None:
@@ -115,7 +116,13 @@ class UnitOfWork:
         self._touched: dict[str, None] = {}  # those whose columns follow anew
         self._tried: dict[Key, tuple[Attempt, str]] = {}  # with their docs
         self._told: list[_Event] = []
+        self._limits: dict[str, Capacity] = {}
         self._new: set[str] = set()  # workloads of which nothing was in the tables
+
+    def lose(self) -> None:
+        """`forget`, of what was undone, or done by others: what is taken of nodes is counted anew, too."""
+        self.forget()
+        self._use.forget()
 
     # -- reads
 
@@ -178,18 +185,31 @@ class UnitOfWork:
         self._attempts_of(attempt.workload_id)[attempt.key] = attempt
         self._touched[attempt.workload_id] = None
 
+    def limit(self, nodes: Mapping[str, Capacity]) -> None:
+        """What is taken of them may not be more than that once all is written."""
+        self._limits.update(nodes)
+
     def tell(self, workload_id: str, type_: str, reason: str, message: str, now_ms: int) -> None:
         """The same event again, directly after itself, only counts up."""
         self._told.append(_Event(workload_id, type_, reason, message, 1, now_ms))
 
     def flush(self) -> None:
-        """All that was saved goes into the transaction."""
+        """
+        All that was saved goes into the transaction.
+
+        Raises:
+            Conflict: more is placed on a node than it has.
+        """
         if self._saved:
             self._write(SAVE, [self._row(i, doc) for i, doc in self._saved.items()])
         if followers := [w for i in self._touched if i not in self._saved and (w := self.workload(i))]:
             self._write(FOLLOW, [{"id_": w.id, **self._following(w)} for w in followers])
         if self._tried:
             self._write(SAVE_ATTEMPT, [_attempt_row(a, doc) for a, doc in self._tried.values()])
+            self._use.put([a for a, _ in self._tried.values()])
+            if self._limits:
+                self._use.check(self._db, self._limits)
+                self._limits = {}
         if self._told:
             self._flush_events()
         self._saved, self._touched, self._tried, self._told = {}, {}, {}, []

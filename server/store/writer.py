@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session as AnySession
 from sqlmodel import Session
 
 from ..errors import StoreUnavailable
+from .node_use import NodeUse
 from .unit import UnitOfWork
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Writer:
         self._unanswered = 0
         self._lock = threading.Lock()
         self._changed: set[str] = {EVERYTHING}
+        self._use = NodeUse()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -102,9 +104,13 @@ class Writer:
 
     def _commit(self, batch: list[_Job]) -> None:
         try:
-            answers = self._together(batch) or self._apart(batch)
+            answers = self._together(batch)
+            if answers is None or answers[0][1] is not None:
+                self._use.forget()  # it was undone
+            answers = answers or self._apart(batch)
             self.trouble = ""
         except Exception as error:  # the commit itself failed: nobody may believe in it
+            self._use.forget()
             if found := _storage_failure(error):
                 self.trouble = f"the store cannot write ({found}); it goes on by itself once it can"
                 error = StoreUnavailable(self.trouble)
@@ -151,13 +157,14 @@ class Writer:
             for work, _, _ in batch:
                 try:
                     with session.begin_nested():
+                        session.connection()  # without it the savepoint is made only by SQLAlchemy's own SQL
                         value = work(session)
                         session.info[UNIT].flush()
                     answers.append((value, None))
                 except Exception as error:  # handed to whoever asked for this write
                     if _storage_failure(error):  # SQLite may have undone the neighbours as well
                         raise
-                    session.info[UNIT].forget()
+                    session.info[UNIT].lose()
                     answers.append((None, error))
             self._commit_session(session)
         return answers
@@ -173,7 +180,7 @@ class Writer:
         with _WriteSession(self._engine, expire_on_commit=False) as session:
             database = session.info[DATABASE] = session.connection().connection.dbapi_connection
             assert isinstance(database, sqlite3.Connection)
-            session.info[UNIT] = UnitOfWork(database)
+            session.info[UNIT] = UnitOfWork(database, self._use)
             session.info[CHANGED] = set[str]()
             yield session
 

@@ -1,12 +1,14 @@
 """Pieces of a write, for use inside `Store.write`; the session's unit of work has what they save."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from sqlmodel import Session, col, select
 
 from ..domain.workload import Attempt, Workload
 from .documents import workload_from
 from .leases import check_devices, free_leases, restore_leases, take_leases
+from .node_use import Capacity
 from .tables import WorkloadRow
 from .unit import Key
 from .writer import CHANGED, EVERYTHING, database_of, unit_of
@@ -24,7 +26,7 @@ def note_changed(session: Session, workload_id: str = EVERYTHING) -> None:
     session.info.setdefault(CHANGED, set[str]()).add(workload_id)
     if workload_id == EVERYTHING:
         unit_of(session).flush()
-        unit_of(session).forget()
+        unit_of(session).lose()
 
 
 def preload(session: Session, workload_ids: Iterable[str]) -> None:
@@ -93,12 +95,16 @@ def save_attempts(
     note_changed(session, workload_id)
 
 
-def insert_attempts(session: Session, new: Sequence[Attempt], devices: Mapping[str, Collection[str]]) -> None:
+def insert_attempts(
+    session: Session, new: Sequence[Attempt], devices: Mapping[str, Collection[str]],
+    capacity: Mapping[str, Capacity] = MappingProxyType({}),
+) -> None:  # fmt: skip
     """
     Those of one workload that were just placed.
 
     Args:
         devices: UUIDs of the GPUs that each node has now.
+        capacity: of those nodes; once all of the transaction is written, no more is taken of any.
 
     Raises:
         Conflict: a node has not that GPU, or not that much left of it.
@@ -106,6 +112,7 @@ def insert_attempts(session: Session, new: Sequence[Attempt], devices: Mapping[s
     for attempt in new:
         check_devices(attempt, devices)
     if new:
+        unit_of(session).limit({a.node: capacity[a.node] for a in new if a.node in capacity})
         save_attempts(session, new[0].workload_id, new)
 
 

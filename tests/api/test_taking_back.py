@@ -9,6 +9,8 @@ from homeport.runtime.drivers.simulated import Rule
 from homeport.scheduler.model import EvictedBy
 from homeport.server.domain.evictions import MOVED
 from homeport.server.services import org
+from homeport.server.services.access import ADMIN, Caller
+from homeport.server.services.workloads import set_stopped
 from homeport.server.testing import assert_world_ok
 
 from .home import Api
@@ -164,6 +166,35 @@ def test_one_small_job_moves_and_all_run_when_a_spread_pool_has_no_whole_node(
         home.check()
 
     play(scenario, FOREVER, seed=nodes(tmp_path, 4))
+
+
+def test_a_gang_that_may_burst_has_its_own_node_back_and_the_rest_elsewhere(
+    play: Any, tmp_path: Path
+) -> None:
+    async def scenario(api: Api) -> None:
+        home = Shared(api)
+        await home.project("a", 2)
+        await home.project("b", 4)
+        await reserve(api, "ra")
+        await reserve(api, "rb")
+        begun = await home.submit("a", "begun", 2, reservation="ra", may_burst=True)
+        bursts = await home.submit("a", "bursts", 2, reservation="ra", may_burst=True, is_preemptible=True)
+        for job in (begun, bursts):
+            await home.becomes(job, "running")
+        assert places(home, begun, bursts) == {"n-0": begun, "n-1": bursts}
+        strict = await home.submit("b", "strict", 2, members=2, reservation="rb")
+        await home.waits(strict, "Unschedulable")
+        await set_stopped(home.services, Caller("a", ADMIN, ""), begun, stopped=True)
+        await home.becomes(begun, "stopped")
+        assert home.phase(bursts) == "running"  # its end would not be enough for the one that stays at home
+        gang = await home.submit("b", "gang", 2, members=2, reservation="rb", may_burst=True)
+        await home.becomes(gang, "running")
+        assert {a.node for a in home.live(gang)} == {"n-0", "n-1"}
+        assert "node n-1 is reserved for rb" in home.events(bursts, "Evicted")[0]
+        home.check()
+        await assert_world_ok(api.at.home)
+
+    play(scenario, FOREVER, seed=nodes(tmp_path, 2))
 
 
 def test_moves_have_one_name_in_the_plan_and_in_the_store() -> None:

@@ -8,10 +8,12 @@ import pytest
 from homeport.scheduler.model import EvictedBy, Placement, Plan, Running
 from homeport.scheduler.plan import plan
 from tests.unit.asks import ask, node, snapshot
-from tests.unit.scenarios import consolidation, gangs, preempt, reclaim, reservations
+from tests.unit.scenarios import consolidation, gangs, preempt, reclaim, reservations, topology
 from tests.unit.scenarios.tables import Scenario, expected, leftover, outcome, rows, snapshot_of
 
-ALL = tuple(s for table in (reclaim, preempt, gangs, consolidation, reservations) for s in table.SCENARIOS)
+ALL = tuple(
+    s for table in (reclaim, preempt, gangs, consolidation, reservations, topology) for s in table.SCENARIOS
+)
 EACH = pytest.mark.parametrize("scenario", ALL, ids=[s.name for s in ALL])
 
 

@@ -3,7 +3,7 @@
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -48,6 +48,19 @@ class SchedulerMachine(RuleBasedStateMachine):
     )
     def submit_gang(self, queue: str, minimum: int, extra: int, priority: int) -> None:
         self.cluster.submit(queue, "1", size=minimum + extra, minimum=minimum, p=str(priority))
+
+    @rule(
+        queue=QUEUES,
+        minimum=st.integers(1, 3),
+        extra=st.integers(0, 2),
+        priority=st.sampled_from([40, 80]),
+        rule_=st.sampled_from([("together", ""), ("together", "?"), ("spread", ":1"), ("spread", ":2?")]),
+    )
+    def submit_by_topology(
+        self, queue: str, minimum: int, extra: int, priority: int, rule_: tuple[str, str]
+    ) -> None:
+        words = {"p": str(priority), rule_[0]: f"kubernetes.io/hostname{rule_[1]}"}
+        self.cluster.submit(queue, "1", size=minimum + extra, minimum=minimum, **words)
 
     @rule(
         queue=QUEUES,
@@ -284,6 +297,15 @@ def test_moving_comes_to_rest_and_costs_nobody_its_place_whichever_way_nodes_are
 
 
 @settings(max_examples=200, deadline=None)
+@example(
+    sizes=(1, 2, 0),
+    quotas=(0, 1),
+    late=[("r", 2, False)],
+    is_kept_from_the_start=False,
+    crowd=[("a", "1", "s", True, False, 3), ("b", "1", "r", True, False, 3)],
+    strategy=Strategy.BINPACK,
+    grace=0,
+)  # two that burst onto each other's nodes
 @given(
     sizes=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 3)),
     quotas=st.tuples(st.integers(0, 3), st.integers(0, 3)),

@@ -86,7 +86,7 @@ class Cluster:
     def submit(self, queue: str, gpus: str, *, size: int = 1, minimum: int = 1, **words: str) -> str:
         name = f"j{self.submitted}"
         self.submitted += 1
-        self.jobs[name] = Job(name, ask_of(queue, gpus, words, minimum), size, self.submitted)
+        self.jobs[name] = Job(name, ask_of(queue, gpus, {"of": name} | words, minimum), size, self.submitted)
         return name
 
     def end(self, name: str) -> None:
@@ -250,6 +250,7 @@ def check(snapshot: Snapshot, answer: Plan) -> None:
     assert set(answer.placed) | set(answer.unplaced) == set(asks)
     assert not set(answer.placed) & set(answer.unplaced)
     _check_capacity(snapshot, answer, asks)
+    _check_topology(snapshot, answer, asks)
     _check_evictions(snapshot, running, answer)
     _check_quotas(snapshot, answer, asks)
 
@@ -278,6 +279,20 @@ def _check_capacity(snapshot: Snapshot, answer: Plan, asks: dict[str, AskClass])
             for uuid in place.gpu_uuids:
                 free[uuid] -= place.gpu_portion
     assert all(left >= -SLACK for left in free.values()), "more is promised than comes free"
+
+
+def _check_topology(snapshot: Snapshot, answer: Plan, asks: dict[str, AskClass]) -> None:
+    """A node for each domain: who is placed keeps to its rules beside those that are there."""
+    for id_, places in answer.placed.items():
+        there = Counter(r.placement.node for r in snapshot.running if r.ask.spread == asks[id_].spread)
+        counts = there + Counter(p.node for p in places)
+        for rule in asks[id_].topology:
+            if rule.is_required and rule.max_skew is None:
+                assert len(counts) == 1, "members are apart"
+            elif rule.is_required and rule.max_skew is not None:
+                least = min(counts[n.name] for n in snapshot.nodes if n.is_ready and not n.reservation)
+                new = {p.node for p in places}
+                assert max(counts[n] for n in new) - least <= rule.max_skew, "members are not spread"
 
 
 def _check_taken_back(snapshot: Snapshot, eviction: Eviction, running: dict[str, Running]) -> None:

@@ -55,6 +55,48 @@ SCENARIOS = (
         waits="a4 WaitsForEvicted",
     ),
     Scenario(
+        "one-workload-moves-rather-than-members-of-two", 13, "fewest workloads begin anew",
+        nodes="""n1 4 label=zone:a
+                 n2 4""",
+        queues="a quota=8",
+        running="""e0 a 1 n2 of=e min=1
+                   e1 a 1 n1 of=e min=1 index=1
+                   f0 a 1 n2 of=f min=1
+                   f1 a 1 n1 of=f min=1 index=1
+                   c  a 2 n1""",
+        waiting="a1 a 2 on=zone:a",
+        evicted="c consolidated a1",
+        waits="a1 WaitsForEvicted",
+    ),
+    Scenario(
+        "one-member-moves-rather-than-a-workload-of-as-many-gpus", 13, "then least GPUs",
+        nodes="""n1 3 label=zone:a
+                 n2 4""",
+        queues="a quota=8",
+        running="""e0 a 1 n2 of=e min=1
+                   e1 a 1 n1 of=e min=1 index=1
+                   c  a 2 n1""",
+        waiting="a1 a 1 on=zone:a",
+        evicted="e1 consolidated a1",
+        waits="a1 WaitsForEvicted",
+    ),
+    Scenario(
+        "of-two-pairs-the-one-with-fewer-gpus-moves", 13, "fewest workloads, then least GPUs",
+        nodes="""n1 5 label=zone:a
+                 n2 4 label=zone:a
+                 n3 3
+                 n4 3""",
+        queues="a quota=20",
+        running="""c1 a 2 n1
+                   c2 a 3 n1
+                   d1 a 2 n2
+                   d2 a 2 n2""",
+        waiting="a1 a 4 on=zone:a",
+        evicted="""d1 consolidated a1
+                   d2 consolidated a1""",
+        waits="a1 WaitsForEvicted",
+    ),
+    Scenario(
         "nobody-moves-where-there-is-too-little-in-all", 13, KAI + ": can't consolidate",
         nodes="""n1 4
                  n2 4""",

@@ -170,6 +170,38 @@ SCENARIOS = (
         waits="a1 WaitsForEvicted",
     ),
     Scenario(
+        "a-gang-that-may-burst-takes-back-what-is-its-own-and-has-the-rest-elsewhere", 12, LEP + "; rule 12",
+        nodes="""n1 1 kept=r
+                 n2 1 kept=s""",
+        queues="""a quota=2
+                  b quota=2""",
+        running="b1 b 1 n1",
+        waiting="a1 a 1 x2 names=r bursts",
+        evicted="b1 reserved a1",
+        waits="a1 WaitsForEvicted",
+    ),
+    Scenario(
+        "a-gang-that-may-not-burst-takes-nothing-back-that-is-not-enough", 12, "a whole solution or none",
+        nodes="""n1 1 kept=r
+                 n2 1 kept=s""",
+        queues="""a quota=2
+                  b quota=2""",
+        running="b1 b 1 n1",
+        waiting="a1 a 1 x2 names=r",
+        waits="a1 Unschedulable",
+    ),
+    Scenario(
+        "nobody-goes-elsewhere-in-the-name-of-a-reservation", 12, "a whole solution or none",
+        nodes="""n1 1 kept=r
+                 n2 1 kept=s""",
+        queues="""a quota=2
+                  b quota=2""",
+        running="""b1 b 1 n1
+                   b2 b 1 n2 names=s bursts""",
+        waiting="a1 a 1 x2 names=r bursts humble",
+        waits="a1 Unschedulable",
+    ),
+    Scenario(
         "what-can-burst-elsewhere-is-moved-instead", 13, "rule 8: consolidation comes first",
         nodes="""n1 2 kept=r
                  n2 2 kept=s""",

@@ -11,9 +11,10 @@ A scenario is what is there and what one cycle makes of it, a row for each. Word
 Words for work, waiting or running: `p=` its priority (40, a training's, without it), `keep` it is not
 preemptible, `humble` it may not preempt, `pool=`, `product=`, `cpu=`, `min=` members (else all), `extra` one
 member beyond the minimum, `on=k:v` only nodes with that label, `tolerates=k`, `segment=` members that share
-a segment, `names=` its reservation, `bursts` to the nodes of others. For what runs: `of=` its workload,
-`protected`, `leaving`, `stale`. Age is the order of the rows, the running first, unless `age=` says
-otherwise.
+a segment, `names=` its reservation, `bursts` to the nodes of others, `together=k` all in one domain of that
+label, `spread=k:2` over its domains with that skew (`?` behind it: only where that can be), `of=` its
+workload, if not itself. For what runs: `protected`, `leaving`, `stale`. Age is the order of the rows, the
+running first, unless `age=` says otherwise.
 
     placed   id node[,node...]
     evicted  id reclaimed|preempted|consolidated|reserved|stale by     members of a gang are id/0, id/1 ...
@@ -43,6 +44,7 @@ from homeport.scheduler.model import (
     Strategy,
     Taint,
     Toleration,
+    Topology,
 )
 
 Rows = list[tuple[str, ...]]
@@ -103,7 +105,7 @@ def node_of(row: tuple[str, ...]) -> Node:
     return Node(
         row[0], words.get("pool", "default"), cpu, memory, gpus, is_ready="down" not in words, total_cpu=cpu,
         total_memory_mib=memory, segment=words.get("segment", ""),
-        labels=frozenset({_pair(words["label"])}) if "label" in words else frozenset(),
+        labels=frozenset(map(_pair, words["label"].split(","))) if "label" in words else frozenset(),
         taints=frozenset({Taint(words["taint"])}) if "taint" in words else frozenset(),
         reservation=words.get("kept"),
     )  # fmt: skip
@@ -123,7 +125,17 @@ def ask_of(queue: str, gpus: str, words: dict[str, str], members: int = 1) -> As
         reservation=words.get("names"), may_burst="bursts" in words,
         affinity=((_labelled(words["on"]),),) if "on" in words else (),
         tolerations=frozenset({Toleration(words["tolerates"])}) if "tolerates" in words else frozenset(),
+        topology=topology_of(words), spread=words.get("of", "") if topology_of(words) else "",
     )  # fmt: skip
+
+
+def topology_of(words: dict[str, str]) -> tuple[Topology, ...]:
+    found: list[Topology] = []
+    for word in ("together", "spread"):
+        if text := words.get(word):
+            key, _, skew = text.rstrip("?").partition(":")
+            found.append(Topology(key, int(skew or 1) if word == "spread" else None, text[-1] != "?"))
+    return tuple(found)
 
 
 def snapshot_of(scenario: Scenario) -> Snapshot:
@@ -131,7 +143,7 @@ def snapshot_of(scenario: Scenario) -> Snapshot:
     for number, row in enumerate(rows(scenario.running)):
         _run(world, row, number)
     for number, row in enumerate(rows(scenario.waiting), start=1000):
-        words = words_of(row[3:])
+        words = {"of": row[0]} | words_of(row[3:])
         gang = next((int(cell[1:]) for cell in row[3:] if cell[0] == "x" and cell[1:].isdigit()), 1)
         ask = ask_of(row[1], row[2], words, gang)
         world.pending[ask] = (*world.pending.get(ask, ()), row[0])
@@ -179,7 +191,7 @@ def taken(node: Node, ask: AskClass, place: Placement) -> Node:
 
 
 def _run(world: _World, row: tuple[str, ...], number: int) -> None:
-    words = words_of(row[4:])
+    words = {"of": row[0]} | words_of(row[4:])
     members = row[3].split(",")
     ask = ask_of(row[1], row[2], words, len(members))
     for index, where in enumerate(members):
@@ -192,7 +204,7 @@ def _run(world: _World, row: tuple[str, ...], number: int) -> None:
         world.nodes[name] = taken(node, ask, place)
         world.running.append(
             Running(
-                row[0] if len(members) == 1 else f"{row[0]}/{index}", words.get("of", row[0]), ask, place,
+                row[0] if len(members) == 1 else f"{row[0]}/{index}", words["of"], ask, place,
                 int(words.get("age", number)), int(words.get("index", index)), "leaving" in words,
                 "protected" in words, "stale" in words,
             )

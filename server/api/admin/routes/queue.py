@@ -107,7 +107,7 @@ async def explain(workload_id: str, ctx: Context, who: Bearer) -> Response:
     reasons = list(refusal.reasons) if refusal and is_queued else [e.message for e in events[-1:]]
     if found.phase not in TERMINAL:
         has_place = any(a.is_live for a in ctx.services.store.attempts_of(found.workload.id))
-        remarks = () if has_place else why.remarks(ctx.services, found.workload)
+        remarks = (why.placed if has_place else why.remarks)(ctx.services, found.workload)
         reasons = [*ctx.loop.reasons, *reasons, *remarks]
     body: dict[str, Any] = {"id": found.workload.id, "phase": found.phase.value, "reasons": reasons}
     place = why.get_place(ctx.loop.last_plan, who, found.workload.id) if is_queued else None
