@@ -3,15 +3,17 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
+from .container_options import ContainerOptions, Refusal
 from .exec_session import ExecSession
 from .model import ContainerSpec, Handle, LogEntry, Observed, RegistryLogin
 
-# Asked at the moment of the pull and only then, so that it is the login of now; None pulls without.
-LoginSource = Callable[[], Awaitable[RegistryLogin | None]]
+# Asked at the moment of the pull and only then, so that they are the logins of now; each is tried in
+# turn until the registry gives the image. None of them: it is pulled without.
+LoginSource = Callable[[], Awaitable[Sequence[RegistryLogin]]]
 
 
-async def no_login() -> RegistryLogin | None:
-    return None
+async def no_login() -> Sequence[RegistryLogin]:
+    return ()
 
 
 class Driver(Protocol):
@@ -20,6 +22,10 @@ class Driver(Protocol):
     @property
     def kind(self) -> str:
         """`docker`, `process` or `simulated`."""
+        ...
+
+    def refusal(self, options: ContainerOptions) -> Refusal | None:
+        """The first thing that this runtime can give no container; `start` raises LaunchRefused for it."""
         ...
 
     async def ping(self) -> None:

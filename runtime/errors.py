@@ -31,16 +31,21 @@ class ImagePullFailed(DriverError):
     The image is not on this machine and could not be pulled.
 
     Args:
-        login: name of the login that went with the pull, "" without one.
+        detail: what the registry or the engine says, without a secret.
+        logins: names of the logins that it was said to; empty without one.
     """
 
     code = "image_pull_failed"
 
     def __init__(
-        self, image: str, detail: str, failure: PullFailure = PullFailure.OTHER, login: str = ""
+        self,
+        image: str,
+        detail: str,
+        failure: PullFailure = PullFailure.OTHER,
+        logins: tuple[str, ...] = (),
     ) -> None:
         super().__init__(f"cannot pull {image!r}: {detail}")
-        self.image, self.failure, self.login = image, failure, login
+        self.image, self.detail, self.failure, self.logins = image, detail, failure, logins
 
 
 class LaunchRefused(DriverError):

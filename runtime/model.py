@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from .container_options import NOTHING, ContainerOptions
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -80,6 +82,7 @@ class ContainerSpec:
             which many images begin does not end, and what has no command at all waits.
         serves: it is meant to run until it is stopped; only a simulation has to be told.
         node: that it was placed on; "" where there is only one.
+        options: what it has for itself. secret_values: by the names in it; they are shown nowhere.
     """
 
     instance: str
@@ -107,6 +110,8 @@ class ContainerSpec:
     pull: str = ""
     node: str = ""
     origin: Origin = Origin()
+    options: ContainerOptions = NOTHING
+    secret_values: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:

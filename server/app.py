@@ -22,6 +22,7 @@ from .asgi import Parts, environment, make_asgi
 from .crashpoints import CrashPoints
 from .data_plane import DataPlane
 from .domain.billing import check_prices, parse_prices
+from .domain.exposures import is_loopback
 from .domain.inventory import shapes_of
 from .domain.volumes import HostFolders
 from .levers import Levers, open_clock
@@ -32,11 +33,12 @@ from .reconcile.health import GpuHealth, choose_health
 from .reconcile.host_ports import HostPorts
 from .reconcile.launches import Machine
 from .reconcile.loop import ReconcileLoop
-from .services import access, org, registries, volumes
+from .services import access, exposures, org, registries, volumes
 from .services import secrets as secret_service
 from .services.applications import ensure_application
 from .services.attempt_logs import LogSources
 from .services.context import Services
+from .services.jwt_tokens import KEY_FILE
 from .serving import RENEW_S, listen, open_tls, run_until_signal
 from .settings import Settings
 from .store.log_files import LogFiles
@@ -164,7 +166,7 @@ def make_services(
 
     return Services(
         store, clock, ground.nodes, wake, folders, SecretBox(settings.data_dir, passphrase),
-        gpus.unhealthy, down_nodes,
+        gpus.unhealthy, down_nodes, ground.driver.refusal,
     )  # fmt: skip
 
 
@@ -192,13 +194,15 @@ def make_machine(
         LogFiles(settings.data_dir / "logs"), CrashPoints(clock, settings.crash_at), plane.show, environment,
         lambda workload: secret_service.environment(services, workload),
         lambda workload, attempt: volumes.mounts_of(services, workload, attempt),
-        lambda workload: registries.login_for(services, workload),
+        lambda workload, image: registries.logins_for(services, workload, image),
         HostPorts(store, settings.host, is_mapped=kind != "process"),
         traffic=traffic, zero=ZeroRules(settings.warm_zero, settings.wake_on_request),
         ingress_rpm=settings.ingress_rpm,
         gpu_percent=metrics.gpu_percent, gpus=gpus, find_mps=find_mps,
         down_nodes=services.down_nodes,
+        secret_values=lambda workload: secret_service.volumes(services, workload),
         nodes_now=lambda: org.nodes_now(services), org=lambda: org.get_org(services),
+        known=exposures.loader(services, settings.data_dir / KEY_FILE, is_local=is_loopback(settings.host)),
     )  # fmt: skip
 
 
@@ -216,6 +220,7 @@ async def serve(settings: Settings) -> None:
             application = await ensure_application(home.services.store, clock, credentials)
             values = credential_values(base, token, application, tls.bundle if tls else None)
             access.write_credentials(credentials, values)
+            obstacle = await home.plane.obstacle()
             home.loop.start()
             home.metrics.start()
             if home.note:
@@ -227,6 +232,8 @@ async def serve(settings: Settings) -> None:
                     f"homeport ready: {base}/api/v2/workspaces/{WORKSPACE} "
                     f"({home.driver.kind} runtime, data in {settings.data_dir})"
                 )
+                if obstacle and not home.plane.is_live:  # it may have been freed meanwhile
+                    ready += f"; but {obstacle}"
                 print(ready, flush=True)
                 tasks.append(asyncio.create_task(build_rest(home)))
 

@@ -12,25 +12,26 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from docker.errors import APIError, NotFound
-from docker.types import LogConfig
 
 from ..clock import Clock
+from ..container_options import ContainerOptions, Refusal
 from ..driver import LoginSource, no_login
 from ..errors import DriverError, ImagePullFailed, LaunchRefused, MountRejected, PortTaken, RuntimeUnavailable
 from ..exec_session import ExecSession
 from ..model import WAITS, ContainerSpec, Handle, LogEntry, Observed
+from .docker_arguments import create_arguments
 from .docker_engine import BROKEN, Engine, unavailable
 from .docker_exec import open_exec
-from .docker_gpus import GpuRequest, gpu_refusal, gpu_requests, is_gpu_refusal, keeps_gpus, mps_mounts
+from .docker_gpus import gpu_refusal, gpu_requests, is_gpu_refusal, keeps_gpus, mps_mounts
 from .docker_mounts import Mounts
-from .docker_network import GROUP_LABEL, Networks
+from .docker_network import Networks
 from .docker_observed import KILLED, Ends, is_ours, observed
+from .docker_options import check_user
 from .docker_pull import Pulls, pull_failed
 from .docker_streams import EventStream, LogStream
 from .streams import from_thread
 
 log = logging.getLogger(__name__)
-PIDS_LIMIT = 4096
 RECONNECT_S = 1.0
 REPLAY_S = 10  # ends from before the first event stream, which the list may not know yet
 # A host port that somebody else holds, as 20.10 words it for its own and for foreign holders.
@@ -73,6 +74,9 @@ class DockerDriver:
     def kind(self) -> str:
         return "docker"
 
+    def refusal(self, options: ContainerOptions) -> Refusal | None:
+        return None
+
     async def ping(self) -> None:
         with _refusals("ping"):
             await self._engine.call("ping", lambda: self._engine.pinger.ping())
@@ -112,12 +116,17 @@ class DockerDriver:
             return await self._engine.call("launch", self._launch, spec, network)
 
     def _launch(self, spec: ContainerSpec, network: str) -> Handle:
+        check_user(self._engine.quick, spec)
         ways = gpu_requests(self._engine.quick, spec.gpu_uuids)
         with self._mounts.given(spec) as given:
+            mounts = [*given.mounts, *mps_mounts(spec)]
             for way in ways:
+                arguments = create_arguments(
+                    self._engine.slow, spec, network, mounts, way,
+                    cores=self._cores, publish_host=self._publish_host,
+                )  # fmt: skip
                 try:
-                    mounts = [*given.mounts, *mps_mounts(spec)]
-                    handle = self._create_and_start(spec, self._arguments(spec, network, mounts, way))
+                    handle = self._create_and_start(spec, arguments, given.fill)
                 except APIError as error:
                     if way is ways[-1] or not is_gpu_refusal(_text(error)):
                         raise
@@ -131,7 +140,9 @@ class DockerDriver:
                 return handle
         raise AssertionError("there is always one way at least")
 
-    def _create_and_start(self, spec: ContainerSpec, arguments: Mapping[str, Any]) -> Handle:
+    def _create_and_start(
+        self, spec: ContainerSpec, arguments: Mapping[str, Any], fill: Callable[[Any, str], None]
+    ) -> Handle:
         api = self._engine.slow
         try:
             container: str = self._create(spec, arguments)
@@ -142,6 +153,11 @@ class DockerDriver:
             if adopted is not None:
                 return adopted
             container = self._create(spec, arguments)
+        try:
+            fill(api, container)
+        except MountRejected:
+            self._discard(container)
+            raise
         api.start(container)
         return Handle(container, spec.name)
 
@@ -182,56 +198,6 @@ class DockerDriver:
     def _discard(self, container: str) -> None:
         with contextlib.suppress(NotFound):
             self._engine.slow.remove_container(container, force=True, v=True)
-
-    def _arguments(
-        self, spec: ContainerSpec, network: str, mounts: list[Any], gpus: GpuRequest
-    ) -> dict[str, Any]:
-        """For the SDK's create_container."""
-        api = self._engine.slow
-        bindings: dict[str, list[tuple[str, int | None]]] = {}
-        for port in spec.ports:
-            if port.host_port is not None:
-                bound = bindings.setdefault(f"{port.container_port}/{port.protocol}", [])
-                bound.append((self._publish_host, port.host_port or None))
-        host = api.create_host_config(
-            init=True,
-            nano_cpus=int(min(spec.cpu_cores, self._cores) * 1e9),
-            mem_limit=spec.memory_mib * 2**20,
-            memswap_limit=spec.memory_mib * 2**20,
-            pids_limit=PIDS_LIMIT,
-            security_opt=["no-new-privileges"],
-            shm_size=None if spec.shm_mib is None else spec.shm_mib * 2**20,
-            network_mode=network,
-            port_bindings=bindings,
-            mounts=mounts,
-            device_requests=list(gpus.device_requests) or None,
-            runtime=gpus.runtime,
-            # The daemon and its clients meet in shared memory, too.
-            ipc_mode="host" if spec.mps_pipes else None,
-            log_config=LogConfig(type="json-file"),  # whatever the engine's default: not all can be read
-        )
-        aliases = api.create_endpoint_config(aliases=list(spec.aliases)) if spec.group else None
-        return {
-            "name": spec.name,
-            "entrypoint": list(spec.command[:1]) or None,
-            "command": [*spec.command[1:], *spec.args] or None,
-            "working_dir": spec.working_dir or None,
-            # A shell that is an image's own command reads from it for ever; else it would end at once.
-            "stdin_open": spec.stays,
-            "environment": [*(f"{name}={value}" for name, value in spec.env), *gpus.env],
-            "ports": [(port.container_port, port.protocol) for port in spec.ports],
-            "host_config": host,
-            "networking_config": api.create_networking_config({network: aliases}) if aliases else None,
-            "labels": {
-                "homeport.instance": spec.instance,
-                "homeport.workload": spec.workload_id,
-                "homeport.replica": spec.replica_id,
-                "homeport.attempt": str(spec.attempt),
-                "homeport.generation": str(spec.generation),
-                "homeport.gpus": ",".join(spec.gpu_uuids),
-                **({GROUP_LABEL: spec.group} if spec.group else {}),
-            },
-        }
 
     def _refusal(self, spec: ContainerSpec, text: str) -> DriverError:
         if is_gpu_refusal(text):

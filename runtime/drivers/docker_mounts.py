@@ -4,14 +4,10 @@ and it is that directory which must be mounted, not whatever bears its name a mo
 """
 
 import contextlib
-import ctypes
-import logging
 import os
 import re
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 from docker.types import DriverConfig
 from docker.types import Mount as EngineMount
@@ -20,12 +16,9 @@ from ..errors import MountRejected
 from ..model import ContainerSpec, Mount
 from ..mounts import names_below, open_inside
 from .docker_engine import Engine
+from .docker_options import Own, own_mounts, unnamed_volume
+from .docker_stage import staged, unstage
 
-log = logging.getLogger(__name__)
-# <sys/mount.h>
-MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
-MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
-MAX_STACKED = 64  # mounts on one point, swept in turn
 NFS_EXPORT = re.compile(r"(?P<server>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<export>/[^\0\n]*)")
 
 
@@ -45,7 +38,8 @@ class Mounts:
     @contextlib.contextmanager
     def given(self, spec: ContainerSpec) -> Generator["Given"]:
         """The spec's mounts, valid as sources until the block ends."""
-        stage = self._stage if spec.mounts and self._can_stage() else None
+        needs_stage = spec.mounts or spec.options.secrets or spec.options.empty_dirs
+        stage = self._stage if needs_stage and self._can_stage() else None
         with contextlib.ExitStack() as stack:
             mounts: list[EngineMount] = []
             real: list[tuple[Mount, str, tuple[int, int]]] = []
@@ -69,7 +63,7 @@ class Mounts:
                     raise MountRejected(mount.target, f"cannot hand it to Docker: {error}") from error
                 # type=bind: a source that is missing is an error, never made by the engine.
                 mounts.append(EngineMount(mount.target, source, type="bind", read_only=mount.is_read_only))
-            yield Given(mounts, real)
+            yield Given(mounts, own_mounts(spec, self._instance, stage, stack), real)
 
     def _can_stage(self) -> bool:
         if self._stage is None or os.geteuid() != 0:
@@ -86,7 +80,7 @@ class Mounts:
             return
         for folder in self._stage.iterdir():
             with contextlib.suppress(FileNotFoundError):
-                _unstage(folder)
+                unstage(folder)
 
     async def purge(self) -> None:
         await self._engine.call("call", self._remove_volumes)
@@ -98,9 +92,10 @@ class Mounts:
 
 
 class Given:
-    def __init__(self, mounts: list[EngineMount], real: list[tuple[Mount, str, tuple[int, int]]]) -> None:
-        self.mounts = mounts
-        self._real = real
+    def __init__(
+        self, mounts: list[EngineMount], own: Own, real: list[tuple[Mount, str, tuple[int, int]]]
+    ) -> None:
+        self.mounts, self.fill, self._real = [*mounts, *own.mounts], own.fill, real
 
     def check(self) -> None:
         """After the start. Raises MountRejected where a path no longer leads to what was proved."""
@@ -129,71 +124,7 @@ def nfs_mount(mount: Mount, instance: str) -> EngineMount:
         "o": f"addr={found['server'].strip('[]')},{access},nfsvers=4",
         "device": ":/" + "/".join(names),
     }
-    made = EngineMount(
-        mount.target,
-        None,
-        type="volume",
-        no_copy=True,  # never fill the export from the image
-        labels={"homeport.instance": instance},
-        driver_config=DriverConfig("local", options),
-    )
-    made["Source"] = ""
-    return made
-
-
-@contextlib.contextmanager
-def staged(stage: Path, fd: int) -> Generator[str]:
-    """A path to the directory `fd`, under which it stays as long as the block lasts."""
-    stage.mkdir(parents=True, exist_ok=True)
-    stage.chmod(0o700)
-    folder = Path(tempfile.mkdtemp(dir=stage))
-    try:
-        point = folder / "mount"
-        point.mkdir()
-        # With what is mounted below it, and private at once: a detach would otherwise
-        # also unmount the originals of those.
-        _mount(f"/proc/self/fd/{fd}", point, MS_BIND | MS_REC)
-        _mount("none", point, MS_REC | MS_PRIVATE)
-        yield str(point)
-    finally:
-        # The path vanishes before the mount does: a start that comes late finds no source,
-        # never an empty directory.
-        gone = folder.with_name(f"{folder.name}.gone")
-        folder.rename(gone)
-        _unstage(gone)
-
-
-def _unstage(folder: Path) -> None:
-    point = folder / "mount"
-    try:
-        for _ in range(MAX_STACKED):
-            try:
-                _mount("none", point, MS_REC | MS_PRIVATE)  # a killed server may not have come so far
-                _unmount(point)
-            except OSError:  # EINVAL: it is no mount (any more)
-                break
-        with contextlib.suppress(FileNotFoundError):
-            point.rmdir()
-        folder.rmdir()
-    except OSError as error:
-        log.warning("%s stays, it cannot be removed: %s", folder, error)
-
-
-def _mount(source: str, target: Path, flags: int) -> None:
-    libc: Any = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(source.encode(), os.fsencode(target), None, ctypes.c_ulong(flags), None) != 0:
-        raise _os_error(target)
-
-
-def _unmount(target: Path) -> None:
-    libc: Any = ctypes.CDLL(None, use_errno=True)
-    if libc.umount2(os.fsencode(target), MNT_DETACH | UMOUNT_NOFOLLOW) != 0:
-        raise _os_error(target)
-
-
-def _os_error(path: Path) -> OSError:
-    number = ctypes.get_errno()
-    return OSError(number, os.strerror(number), str(path))
+    return unnamed_volume(mount.target, instance, DriverConfig("local", options))
 
 
 def _id(found: os.stat_result) -> tuple[int, int]:

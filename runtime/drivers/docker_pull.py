@@ -43,6 +43,10 @@ FAILURES = tuple(
 )
 
 
+# What another login may mend: who may not see an image is told by many registries that there is none.
+OF_THE_LOGIN = frozenset({PullFailure.DENIED, PullFailure.LIMITED, PullFailure.MISSING})
+
+
 class Pulls:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -50,31 +54,68 @@ class Pulls:
 
     async def pull(self, image: str, login_source: LoginSource) -> None:
         """
-        Cancelling it closes the stream, at which the engine gives up as well.
+        With one login after the other, until the registry gives the image or says something of it that
+        no login mends. Cancelling it closes the stream, at which the engine gives up as well.
 
         Raises:
             ImagePullFailed: whatever the registry, or the engine about it, has said.
             RuntimeUnavailable: it was the engine that broke off.
         """
         async with self._slots.setdefault(registry_of(image), asyncio.Semaphore(MAX_PULLS)):
-            login = await login_source()
-            lines = from_thread(lambda: PullStream(self._engine, image, login))
-            try:
-                async with contextlib.aclosing(lines) as batches:
-                    async for batch in batches:
-                        for line in batch:
-                            if "error" in line:
-                                raise pull_failed(image, str(line["error"]), login)
-            except BROKEN as error:
-                raise unavailable(error) from error
+            # The engine would send a login to whatever registry the image is pulled from.
+            logins = [login for login in await login_source() if login.server == registry_of(image)]
+            failed: list[ImagePullFailed] = []
+            for login in logins or (None,):
+                text = await self._pull(image, login)
+                if not text:
+                    return
+                failed.append(pull_failed(image, text, login, logins))
+                if failed[-1].failure not in OF_THE_LOGIN:
+                    break
+            raise all_failed(failed)
+
+    async def _pull(self, image: str, login: RegistryLogin | None) -> str:
+        """What the engine has against it, "" once the image is there."""
+        lines = from_thread(lambda: PullStream(self._engine, image, login))
+        try:
+            async with contextlib.aclosing(lines) as batches:
+                async for batch in batches:
+                    for line in batch:
+                        if "error" in line:
+                            return str(line["error"]) or "no reason is given"
+        except BROKEN as error:
+            raise unavailable(error) from error
+        return ""
 
 
-def pull_failed(image: str, text: str, login: RegistryLogin | None) -> ImagePullFailed:
-    """The engine passes on what a registry says of a login; one that repeats it is not quoted."""
+def pull_failed(
+    image: str, text: str, login: RegistryLogin | None, tried: Sequence[RegistryLogin] = ()
+) -> ImagePullFailed:
+    """
+    The engine passes on what a registry says of a login; one that repeats it is not quoted.
+
+    Args:
+        login: that went with the pull. tried: all that the registry may have been shown.
+    """
     failure = failure_of(image, text)
-    if login is not None and any(hidden in text for hidden in _spellings(login)):
+    shown = (*tried, login) if login else tried
+    if any(hidden in text for one in shown for hidden in _spellings(one)):
         text = "the registry's answer repeats the password and is not shown"
-    return ImagePullFailed(image, text, failure, login.name if login else "")
+    return ImagePullFailed(image, text, failure, (login.name,) if login else ())
+
+
+def all_failed(failed: Sequence[ImagePullFailed]) -> ImagePullFailed:
+    """
+    One error for the tries with each login. A login that was let in tells more of the image than one
+    that was not; of several alike the first is quoted.
+    """
+    told = next((f for f in failed if f.failure is not PullFailure.DENIED), failed[0])
+    others = [f"{f.logins[0]!r}: {f.failure.value}" for f in failed if f is not told]
+    if not others:
+        return told
+    detail = f"{told.detail} (with login {told.logins[0]!r}; with {', '.join(others)})"
+    names = tuple(name for f in failed if f.failure is told.failure for name in f.logins)
+    return ImagePullFailed(told.image, detail, told.failure, names)
 
 
 def failure_of(image: str, text: str) -> PullFailure:

@@ -21,6 +21,10 @@ READ_BYTES = 64 * 1024
 FRAME_HEADER = struct.Struct(">BxxxL")  # stream, length; as in the Engine API's `attach`
 SYSTEM_ERROR = 3
 MAX_FRUITLESS = 2  # connections in a row that end with nothing said while the container runs
+STAMP_BYTES = 30  # RFC 3339 in UTC, with nanoseconds: always as long
+PIECE_BYTES = (
+    16 * 1024
+)  # longer lines are noted in pieces of this length. Source: moby, daemon/logger/copier.go
 OVERLAP_NS = 10**9  # stdout and stderr are noted by two hands, so times may go back a little
 
 
@@ -43,6 +47,7 @@ class LogStream:
         self._lock = threading.Lock()
         self._is_closed = False
         self._response: Response | None = None
+        self._split = split_frames
         self._latest_ns = 0
         self._recent: deque[int] = deque()  # times of the entries handed out in the last OVERLAP_NS
         self._is_running()  # an engine that hangs, or knows no such container, shows here within seconds
@@ -67,7 +72,8 @@ class LogStream:
                 raise broke or ProtocolError("the log ended before its container")
 
     def _is_running(self) -> bool:
-        state = self._engine.quick.inspect_container(self._container)["State"]
+        seen = self._engine.quick.inspect_container(self._container)
+        state, self._split = seen["State"], split_lines if seen["Config"]["Tty"] else split_frames
         return STATES.get(state["Status"]) in ALIVE
 
     def _read(self, *, follow: bool) -> Iterator[Sequence[LogEntry]]:
@@ -86,12 +92,17 @@ class LogStream:
                 else iter(partial(raw.read, READ_BYTES), b"")
             )
             for chunk in chunks:
-                entries, pending = split_frames(pending + chunk)
+                entries, pending = self._split(pending + chunk)
                 fresh = entries[skip:]
                 skip = max(skip - len(entries), 0)
                 if fresh:
                     self._note(fresh)
                     yield fresh
+        if pending and self._split is split_lines:
+            last, pending = split_lines(pending, is_whole=True)
+            if last[skip:]:
+                self._note(last[skip:])
+                yield last[skip:]
         if pending:
             raise ProtocolError("the log ended within an entry")
 
@@ -143,6 +154,25 @@ def split_frames(data: bytes) -> tuple[list[LogEntry], bytes]:
         if length:
             stamp, _, line = data[start:at].partition(b" ")
             entries.append(LogEntry(unix_ns(stamp.decode()), line))
+    return entries, data[at:]
+
+
+def split_lines(data: bytes, *, is_whole: bool = False) -> tuple[list[LogEntry], bytes]:
+    """
+    As `split_frames`, of what came from a terminal: that has one stream, and so the engine frames nothing.
+
+    Args:
+        is_whole: there is no more to come, so that a last line without its end is one.
+    """
+    entries: list[LogEntry] = []
+    at = 0
+    while len(data) - at > STAMP_BYTES:
+        start = at + STAMP_BYTES + 1
+        end = data.find(b"\n", start, start + PIECE_BYTES) + 1 or start + PIECE_BYTES
+        if end > len(data) and not is_whole:
+            break
+        entries.append(LogEntry(unix_ns(data[at : at + STAMP_BYTES].decode()), data[start:end]))
+        at = end
     return entries, data[at:]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 
 from ..clock import Clock
+from ..container_options import ContainerOptions, Refusal
 from ..driver import Driver, LoginSource, no_login
 from ..errors import ImagePullFailed, RuntimeUnavailable
 from ..exec_session import ExecSession
@@ -25,6 +26,9 @@ class FaultyDriver:
     def kind(self) -> str:
         return self.inner.kind
 
+    def refusal(self, options: ContainerOptions) -> Refusal | None:
+        return self.inner.refusal(options)
+
     async def _reach(self) -> None:
         """Raises RuntimeUnavailable, when the engine hangs after as long as one waits for an answer."""
         fault = self._faults.engine
@@ -46,7 +50,7 @@ class FaultyDriver:
         await self._reach()
         if why := self._faults.pull_refusal(spec.image):
             used = await login()
-            raise ImagePullFailed(spec.image, why, login=used.name if used else "")
+            raise ImagePullFailed(spec.image, why, logins=tuple(one.name for one in used))
         await self.inner.prepare(spec, login)
 
     async def start(self, spec: ContainerSpec) -> Handle:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
+from ..container_options import ContainerOptions, Refusal
 from ..driver import Driver, LoginSource, no_login
 from ..exec_session import ExecSession
 from ..metrics import Asked, Key, ReplicaUsage, UsageReader
@@ -23,6 +24,10 @@ class RoutedDriver:
     @property
     def kind(self) -> str:
         return self.real.kind
+
+    def refusal(self, options: ContainerOptions) -> Refusal | None:
+        """Where it will run is not known yet, so it is what no real node can give."""
+        return self.real.refusal(options)
 
     def _for(self, spec: ContainerSpec) -> Driver:
         return self.simulated if spec.node in self._nodes else self.real

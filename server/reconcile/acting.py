@@ -120,17 +120,17 @@ class Actor:
     async def _prepare(self, workload: Workload, attempt: Attempt, spec: ContainerSpec) -> None:
         self._pulling.add(attempt.key)
         try:
-            await self._m.driver.prepare(spec, lambda: self._pull_login(workload))
+            await self._m.driver.prepare(spec, lambda: self._pull_logins(workload, spec.image))
         finally:
             self._pulling.discard(attempt.key)
 
-    async def _pull_login(self, workload: Workload) -> RegistryLogin | None:
+    async def _pull_logins(self, workload: Workload, image: str) -> Sequence[RegistryLogin]:
         """The image is pulled without a login that was removed meanwhile, and an event says so."""
-        found = self._m.pull_login(workload)
+        found = self._m.pull_logins(workload, image)
         if found.unusable:
             now = self._m.clock.now_ms()
             await self._m.store.write(lambda s: add_unusable(s, workload.id, found.unusable, now))
-        return found.login
+        return found.logins
 
     async def _resume(self, attempt: Attempt, handle: Handle) -> None:
         await self._m.driver.resume(handle)

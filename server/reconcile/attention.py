@@ -15,7 +15,7 @@ ALL_AGAIN_MS = 300_000  # whatever may have been missed is found then
 class Attention:
     """
     Those that were written to, those whose containers came, went or changed, those whose time has
-    come, those that something was to be done about at the last look, and all that serve.
+    come, those that something was to be done about at the last look, and all that serve or are probed.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Attention:
         """
         self._restless.difference_update(gone)
         for workload, attempts in calm:
-            if workload.spec.serving is not None:
+            if workload.spec.serving is not None or workload.spec.readiness is not None:
                 continue
             self._restless.discard(workload.id)
             times = [next_try_ms(workload, attempts, now_ms)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from sqlmodel import Session
 
 from ...runtime.clock import Clock
-from ..domain.autoscaling import STABLE_S, Decision, Seen, Wish, decide, next_look_s, wish, woken
+from ..domain.autoscaling import Decision, Seen, Wish, decide, next_look_s, wish, woken
 from ..domain.endpoints import is_asleep, ready_of, serving_of, wanted_replicas
 from ..domain.rollouts import goal, is_rolling, revision_of
 from ..domain.workload import Attempt, Workload
@@ -73,7 +73,8 @@ class Autoscaler:
         seen = self._seen(workload, attempts)
         now = wanted_replicas(workload)
         current = wish(serving, serving.scaling, seen)
-        decision = decide(serving, now, seen, current, self._window(workload.id, now, current))
+        window = self._window(workload.id, now, current, serving.scaling.calm_s)
+        decision = decide(serving, now, seen, current, window)
         return decision, next_look_s(serving.scaling, seen)
 
     def _seen(self, workload: Workload, attempts: Sequence[Attempt]) -> Seen:
@@ -92,10 +93,12 @@ class Autoscaler:
             requests=self._traffic.requests(key, scaling.methods, scaling.paths) if scaling.qpm else None,
             gpu_percent=self._gpu_percent(workload.id) if scaling.gpu_percent else None,
             idle_s=self._traffic.idle_s(key, since_ms) if scaling.no_traffic_timeout_s else None,
+            open=self._traffic.open_now(key) if scaling.concurrency else None,
+            latency_ms=self._traffic.latency_ms(key) if scaling.latency_ms else None,
         )
 
-    def _window(self, workload_id: str, now: int, current: Wish | None) -> list[int]:
-        """Of the last STABLE_S; empty until it is known for so long, after a start of the server too."""
+    def _window(self, workload_id: str, now: int, current: Wish | None, calm_s: int) -> list[int]:
+        """Of the last `calm_s`; empty until it is known for so long, after a start of the server too."""
         now_s = self._clock.monotonic_s()
         wishes = self._wishes.setdefault(workload_id, deque([(now_s, now)]))
         if current is None:
@@ -103,9 +106,9 @@ class Autoscaler:
             wishes.append((now_s, now))
             return []
         wishes.append((now_s, current.replicas))
-        while len(wishes) > 1 and wishes[1][0] <= now_s - STABLE_S:
+        while len(wishes) > 1 and wishes[1][0] <= now_s - calm_s:
             wishes.popleft()
-        if wishes[0][0] > now_s - STABLE_S:
+        if wishes[0][0] > now_s - calm_s:
             return []
         return [number for _, number in wishes][1:]
 

@@ -1,6 +1,6 @@
 """
-Ports of the host for dev pods: leased for as long as the pod lives, stopped or not, so that
-what its user has written down stays true.
+Ports of the host for dev pods, and for what else keeps them: leased for as long as it is there,
+stopped or not, so that what its user has written down stays true.
 """
 
 import contextlib
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from sqlmodel import Session
 
-from ..domain.workload import Workload
+from ...runtime.model import Port
+from ..domain.workload import Attempt, Workload, WorkloadSpec
 from ..store import host_ports as leases
 from ..store.host_ports import PortKey
 from ..store.store import Store
@@ -25,10 +26,30 @@ MOST_TRIES = 5
 
 def wanted_ports(workload: Workload) -> dict[PortKey, int]:
     """The host port that its user named, 0 for any, by container port and protocol."""
-    serving = workload.spec.serving
-    if serving is None or not serving.is_kept_alive:
+    if not _keeps(workload.spec):
         return {}
     return {(port, protocol): host or 0 for port, protocol, host in workload.spec.ports if host is not None}
+
+
+def _keeps(spec: WorkloadSpec) -> bool:
+    return spec.keeps_host_ports if spec.serving is None else spec.serving.is_kept_alive
+
+
+def ports_of(workload: Workload, attempt: Attempt, leased: Mapping[PortKey, int]) -> tuple[Port, ...]:
+    """
+    As its container is to have them. What leads to a workload leads to its first replica.
+
+    Args:
+        leased: ports of the host, by container port and protocol.
+    """
+    spec = workload.spec
+    is_first = attempt.index == 0 or not spec.keeps_host_ports
+    found = [
+        Port(p, protocol, leased.get((p, protocol), host) if is_first else None)
+        for p, protocol, host in spec.ports
+    ]
+    named = {p.container_port for p in found}
+    return (*found, *(Port(p) for p in dict.fromkeys(e.port for e in spec.exposures) if p not in named))
 
 
 def may_move(workload: Workload, failures: int) -> bool:
@@ -73,9 +94,11 @@ class HostPorts:
         Args:
             taken: host ports that somebody else turned out to have; others take their place.
         """
-        if workload.spec.serving is None:
-            return {}  # a job never has any, and thousands are launched
+        if workload.spec.serving is None and not workload.spec.keeps_host_ports:
+            return {}  # most jobs have none, and thousands are launched
         wanted = wanted_ports(workload)
+        if not self.is_mapped:
+            wanted = dict.fromkeys(wanted, 0)
         have = self.store.read(lambda s: leases.host_ports_of(s, [workload.id]))[workload.id]
         if have.keys() == wanted.keys() and not set(have.values()) & set(taken) and not _moved(wanted, have):
             return have

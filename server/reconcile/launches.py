@@ -7,14 +7,15 @@ from typing import Any
 
 from ...runtime.clock import Clock
 from ...runtime.driver import Driver
-from ...runtime.errors import DriverError, ImagePullFailed, LaunchRefused, NodeLost, PortTaken
-from ...runtime.model import ContainerSpec, Mount, Origin, Port
+from ...runtime.errors import DriverError, ImagePullFailed, LaunchRefused, NodeLost, PortTaken, PullFailure
+from ...runtime.model import ContainerSpec, Mount, Origin
 from ...runtime.mps import Mps
 from ...runtime.prober import Prober
 from ..crashpoints import CrashPoints
+from ..domain.expansion import expanded
 from ..domain.inventory import HostNode
 from ..domain.org import Org
-from ..domain.registries import PullLogin
+from ..domain.registries import PullLogins
 from ..domain.runs import NODE_LOST
 from ..domain.workload import Attempt, AttemptState, Workload
 from ..routing import Route
@@ -23,9 +24,10 @@ from ..store.log_files import LogFiles
 from ..store.store import Store
 from ..traffic import Traffic
 from .autoscale import GpuPercent, ZeroRules
+from .exposed_routes import Known, Load
 from .gpus import hand_over
 from .health import GpuHealth
-from .host_ports import HostPorts, wanted_ports
+from .host_ports import HostPorts, ports_of, wanted_ports
 from .pulls import remedy
 from .replicas import Record
 
@@ -43,9 +45,10 @@ class Machine:
         show_routes: gives the gateway its table, and returns once it has it.
         environment: what a dialect gives its workloads, by attempt.
         secrets: the values of a workload's `secret_env`, now.
-        mounts: its mounts as directories of this host, now. Both raise a
+        secret_values: of those that it has as files, by their names, now.
+        mounts: its mounts as directories of this host, now. All raise a
             DriverError where something is gone that was there when it was asked for.
-        pull_login: the login to pull a workload's image with, now.
+        pull_logins: those to pull an image of a workload's with, now.
         traffic: what the gateway tells.
         gpu_percent: how busy a workload's GPUs are. zero: what becomes of what has no traffic.
         ingress_rpm: requests per minute that an ingress with a rate limit takes.
@@ -53,6 +56,7 @@ class Machine:
         org: who shares them.
         gpus: who looks after them; None: nobody. `unhealthy` tells what of it concerns placing.
         down_nodes: those that cannot be reached now.
+        known: whose tokens there are, for exposed ports.
         find_mps: the MPS daemon of this machine, by which shared GPUs are kept apart; None: there is none.
     """
 
@@ -68,7 +72,7 @@ class Machine:
     environment: Callable[[Workload, Attempt], Environment]
     secrets: Callable[[Workload], Environment]
     mounts: Callable[[Workload, Attempt], tuple[Mount, ...]]
-    pull_login: Callable[[Workload], PullLogin]
+    pull_logins: Callable[[Workload, str], PullLogins]
     host_ports: HostPorts
     traffic: Traffic
     gpu_percent: GpuPercent = lambda _workload_id: None
@@ -79,6 +83,8 @@ class Machine:
     org: Callable[[], Org] = field(kw_only=True)
     find_mps: Callable[[], Mps | None] = lambda: None
     down_nodes: Callable[[], frozenset[str]] = frozenset
+    secret_values: Callable[[Workload], Environment] = lambda _workload: ()
+    known: Load = Known
 
     def node(self, node_id: str) -> HostNode | None:
         return self._by_id.get(node_id)
@@ -120,23 +126,25 @@ def container_spec(
     gpus = hand_over(machine.node(attempt.node), attempt, machine.find_mps)
     member = spec.member(attempt.index)
     own = (*machine.environment(workload, attempt), *member.env, *machine.secrets(workload))
-    env = (*gpus.defaults, *own, *gpus.env)
+    home = (("HOME", spec.options.home),) if spec.options.home else ()
+    env = (*gpus.defaults, *home, *own, *gpus.env)
+    told = {name: dict(env)[name] for name in spec.expands if name in dict(env)}
     group = group_of(workload)
     return ContainerSpec(
         instance=machine.instance, workload_id=workload.id, replica_id=attempt.replica_id,
-        attempt=attempt.number, generation=attempt.generation, image=member.image, command=member.command,
-        env=tuple(dict(env).items()), 
+        attempt=attempt.number, generation=attempt.generation, image=member.image,
+        command=expanded(member.command, told), env=tuple(dict(env).items()), 
         cpu_cores=spec.cpu_limit_cores or attempt.cpu_cores,
         memory_mib=spec.memory_limit_mib or attempt.memory_mib,
         shm_mib=spec.shm_mib, gpu_uuids=gpus.real, mps_pipes=gpus.mps_pipes,
         mounts=machine.mounts(workload, attempt),
-        ports=tuple(Port(p, protocol, leased.get((p, protocol), host)) for p, protocol, host in spec.ports),
-        group=group, serves=spec.serving is not None,
+        ports=ports_of(workload, attempt, leased),
+        group=group, serves=spec.serving is not None or bool(spec.exposures),
         stays=spec.keeps_stdin or (spec.serving is not None and spec.serving.is_kept_alive),
-        args=member.args, working_dir=member.working_dir, pull=spec.pull,
+        args=expanded(member.args, told), working_dir=member.working_dir, pull=spec.pull,
         aliases=(alias(workload, attempt.index),) if group else (),
         peers=tuple(alias(workload, i) for i in range(spec.completions)) if group else (),
-        node=attempt.node,
+        node=attempt.node, options=spec.options, secret_values=machine.secret_values(workload),
         origin=Origin(workload.kind, workload.name, spec.shape, workload.workspace),
     )  # fmt: skip
 
@@ -150,18 +158,21 @@ def moved_port(attempt: Attempt, error: PortTaken, now_ms: int) -> Record:
 def failed_launch(
     attempt: Attempt, error: DriverError, now_ms: int, pull_secrets: Sequence[str] = ()
 ) -> Record:
-    """A pull is tried again with growing pauses; any other refusal ends the attempt."""
+    """
+    A pull is tried again with growing pauses, unless no image can have that name; any other refusal ends
+    the attempt.
+    """
+    told = str(error)
     if isinstance(error, ImagePullFailed):
+        told = "; ".join(filter(None, (told, remedy(error, pull_secrets))))
+    if isinstance(error, ImagePullFailed) and error.failure is not PullFailure.INVALID:
         first, longest = PULL_BACKOFF_S
         pause_s = min(first * 2 ** min(attempt.failures, 16), longest)
-        told = "; ".join(filter(None, (str(error), remedy(error, pull_secrets))))
         again = replace(
             attempt, failures=attempt.failures + 1, next_try_ms=now_ms + int(pause_s * 1000),
             reason="ImagePullBackOff", message=told,
         )  # fmt: skip
         return Record(again, again.reason, f"{told}; next try in {pause_s:g} s", is_warning=True)
     reason = NODE_LOST if isinstance(error, NodeLost) else error.code
-    over = replace(
-        attempt, state=AttemptState.ENDED, reason=reason, message=str(error), finished_at_ms=now_ms
-    )
-    return Record(over, NODE_LOST if reason == NODE_LOST else "FailedToStart", str(error), is_warning=True)
+    over = replace(attempt, state=AttemptState.ENDED, reason=reason, message=told, finished_at_ms=now_ms)
+    return Record(over, NODE_LOST if reason == NODE_LOST else "FailedToStart", told, is_warning=True)

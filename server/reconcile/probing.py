@@ -11,6 +11,7 @@ from ...runtime.model import ContainerState, Observed
 from ...runtime.prober import Prober
 from ...runtime.probes import Probe, ProbeKind, ProbeState, begin, fold
 from ..domain.endpoints import is_ready
+from ..domain.exposures import is_reachable
 from ..domain.rollouts import spec_of
 from ..domain.workload import Attempt, AttemptState, Workload
 from ..store.store import Store
@@ -18,6 +19,16 @@ from ..store.writes import add_event, load_attempt, load_workload, save_attempt
 from .tasks import KeyedTasks
 
 ProbeKey = tuple[str, int, ProbeKind]
+
+
+def probes_of(workload: Workload, attempt: Attempt) -> Sequence[Probe | None]:
+    """What serves is probed as it was made; of what runs to an end there is only whether it is ready."""
+    spec = spec_of(workload, attempt)
+    if spec is None:
+        return ()
+    if spec.serving is None:
+        return (spec.readiness,)
+    return spec.serving.readiness, spec.serving.liveness
 
 
 HURRY_MS, HURRIED_PERIOD_S = 10_000, 0.02
@@ -28,6 +39,10 @@ def hurried(probe: Probe) -> Probe:
     if probe.kind is not ProbeKind.READINESS:
         return probe
     return replace(probe, initial_delay_s=0, period_s=HURRIED_PERIOD_S)
+
+
+def _is_well(workload: Workload, attempt: Attempt) -> bool:
+    return (is_ready if workload.spec.serving else is_reachable)(workload, attempt)
 
 
 class Probing:
@@ -57,9 +72,7 @@ class Probing:
             if attempt is None or seen.state is not ContainerState.RUNNING:
                 continue
             workload = workloads[attempt.workload_id]
-            spec = spec_of(workload, attempt)
-            serving = spec.serving if spec is not None else None
-            for probe in (serving.readiness, serving.liveness) if serving else ():
+            for probe in probes_of(workload, attempt):
                 if probe is not None:
                     key = (*attempt.key, probe.kind)
                     probed.add(key)
@@ -108,7 +121,7 @@ class Probing:
                 else replace(attempt, liveness=state)
             )
             workload = load_workload(session, attempt.workload_id)
-            if attempt.ready_at_ms is None and workload is not None and is_ready(workload, changed):
+            if attempt.ready_at_ms is None and workload is not None and _is_well(workload, changed):
                 changed = replace(changed, ready_at_ms=now)
             save_attempt(session, changed)
             reason = "Ready" if state.is_passing and probe.kind is ProbeKind.READINESS else "Unhealthy"

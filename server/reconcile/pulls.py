@@ -20,23 +20,31 @@ def remedy(error: ImagePullFailed, pull_secrets: Sequence[str]) -> str:
     server = registry_of(error.image)
     add = ADD.format(server)
     match error.failure:
-        case PullFailure.DENIED if error.login:
+        case PullFailure.DENIED if len(error.logins) > 1:
             return (
-                f"{server} refuses the login {error.login!r}, or it may not read this image: "
-                f"`homeport registry remove {error.login}` and add it again with the right password"
+                f"{server} refuses the logins {', '.join(map(repr, error.logins))}, or none of them may read "
+                f"this image: `homeport registry remove {error.logins[0]}` and add it again with the right "
+                "password"
+            )
+        case PullFailure.DENIED if error.logins:
+            (login,) = error.logins
+            return (
+                f"{server} refuses the login {login!r}, or it may not read this image: "
+                f"`homeport registry remove {login}` and add it again with the right password"
             )
         case PullFailure.DENIED if pull_secrets:
             named = ", ".join(repr(name) for name in pull_secrets)
             return f"{server} wants a login and {named} is none that can be used for it: {add}"
         case PullFailure.DENIED:
             return f"{server} wants a login: {add}, then name it in image_pull_secrets"
-        case PullFailure.LIMITED if not error.login:
+        case PullFailure.LIMITED if not error.logins:
             return f"{server} allows more to those who log in: {add}, then name it in image_pull_secrets"
         case PullFailure.MISSING:
             return f"{server} has no such image or tag; check the name, or push it there"
         case PullFailure.INVALID:
             return (
-                "no image can have that name: HOST[:PORT]/PATH:TAG, without a scheme, the path in lower case"
+                "no image can have that name, so it is not tried again: [HOST[:PORT]/]PATH[:TAG], without a "
+                "scheme, the path in lower case"
             )
         case PullFailure.UNREACHABLE:
             return f"check the address, and that a registry runs at {server}"

@@ -77,7 +77,7 @@ def _port(workload: Workload, attempt: Attempt) -> int | None:
 
 def _state(workload: Workload, is_served: bool, wakes: bool) -> RouteState:
     """Requests wait until the first replica is there again, however often it fails on its way."""
-    if workload.spec.is_stopped:
+    if workload.spec.is_stopped or workload.failed:
         return RouteState.STOPPED
     if is_asleep(workload):
         return RouteState.ZERO if wakes else RouteState.ASLEEP

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ...runtime.clock import Clock
+from ...runtime.container_options import ContainerOptions, Refusal
 from ..domain.inventory import HostNode, Shape, shapes_of
 from ..domain.volumes import HostFolders
 from ..store.secret_box import SecretBox
@@ -18,6 +19,7 @@ class Services:
         poke: wakes the reconcile loop.
         unhealthy: why, by UUID, a GPU is given no new work now.
         down_nodes: nodes that cannot be reached now.
+        refusal: what of it this machine's runtime can give no container; None: it can give all.
         memo: what services keep so as not to work it out for each request, by its kind.
     """
 
@@ -29,6 +31,7 @@ class Services:
     secret_box: SecretBox
     unhealthy: Callable[[], Mapping[str, str]] = dict[str, str]
     down_nodes: Callable[[], frozenset[str]] = frozenset
+    refusal: Callable[[ContainerOptions], Refusal | None] = lambda _inside: None
     memo: dict[type, object] = field(default_factory=dict[type, object], compare=False, repr=False)
 
     @property

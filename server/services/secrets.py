@@ -127,6 +127,12 @@ def environment(services: Services, workload: Workload) -> tuple[tuple[str, str]
     return tuple((name, values[secret]) for name, secret in wanted)
 
 
+def volumes(services: Services, workload: Workload) -> tuple[tuple[str, str], ...]:
+    """Those that its containers have as files, with the values of now. Raises SecretUnavailable."""
+    names = dict.fromkeys(folder.secret for folder in workload.spec.options.secrets)
+    return tuple(reveal(services, workload.workspace, list(names)).items())
+
+
 def check_key(services: Services) -> str:
     """At start: a line saying which secrets do not open with the key that is given, or ""."""
     refused: list[tuple[str, StoreRefused]] = []

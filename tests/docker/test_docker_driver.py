@@ -17,7 +17,7 @@ from uuid import uuid4
 import pytest
 
 from homeport.runtime.clock import SystemClock
-from homeport.runtime.drivers import docker_engine, docker_mounts
+from homeport.runtime.drivers import docker_engine, docker_mounts, docker_stage
 from homeport.runtime.drivers.docker import DockerDriver
 from homeport.runtime.errors import (
     DeviceGone,
@@ -165,7 +165,7 @@ def test_what_is_mounted_below_is_there_and_stays_on_the_host(bench: Bench, tmp_
             )
             assert (below / "file").read_text() == "x"
         finally:
-            docker_mounts._unmount(below)  # pyright: ignore[reportPrivateUsage]
+            docker_stage.unmount(below)
 
     asyncio.run(body())
 
@@ -237,9 +237,7 @@ def test_leftovers_of_a_killed_server_are_unmounted_never_emptied(bench: Bench, 
     (share / "below" / "precious").write_text("y")
     point = bench.stage / "abc" / "mount"
     point.mkdir(parents=True)
-    docker_mounts._mount(  # pyright: ignore[reportPrivateUsage]
-        str(share), point, docker_mounts.MS_BIND | docker_mounts.MS_REC
-    )
+    docker_stage.mount(str(share), point, docker_stage.MS_BIND | docker_stage.MS_REC)
     (bench.stage / "halfway").mkdir()
     asyncio.run(bench.new_driver().close())
     try:
@@ -247,7 +245,7 @@ def test_leftovers_of_a_killed_server_are_unmounted_never_emptied(bench: Bench, 
         assert (share / "precious").read_text() == "x"
         assert (share / "below" / "precious").read_text() == "y"
     finally:
-        docker_mounts._unmount(share / "below")  # pyright: ignore[reportPrivateUsage]
+        docker_stage.unmount(share / "below")
 
 
 def test_an_nfs_export_is_a_volume_of_the_engine_that_goes_with_its_container(bench: Bench) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import http.server
 import socket
 import threading
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,12 @@ async def driver() -> AsyncGenerator[DockerDriver]:
 
 
 def login(server: str, password: str = PASSWORD, user: str = USER) -> LoginSource:
-    async def source() -> RegistryLogin:
-        return RegistryLogin("mine", server, user, password)
+    return logins(RegistryLogin("mine", server, user, password))
+
+
+def logins(*made: RegistryLogin) -> LoginSource:
+    async def source() -> Sequence[RegistryLogin]:
+        return made
 
     return source
 
@@ -73,9 +77,9 @@ def test_image_is_pulled_with_the_right_login_only(registry: Registry) -> None:
                 await made.prepare(spec)
             with pytest.raises(ImagePullFailed, match="unauthorized") as wrong:
                 await made.prepare(spec, login(registry.server, "wrong"))
-            assert [(e.value.failure, e.value.login) for e in (without, wrong)] == [
-                (PullFailure.DENIED, ""),
-                (PullFailure.DENIED, "mine"),
+            assert [(e.value.failure, e.value.logins) for e in (without, wrong)] == [
+                (PullFailure.DENIED, ()),
+                (PullFailure.DENIED, ("mine",)),
             ]
             await made.prepare(spec, login(registry.server))
             assert registry.engine.inspect_image(image)["RepoTags"]
@@ -83,8 +87,30 @@ def test_image_is_pulled_with_the_right_login_only(registry: Registry) -> None:
     asyncio.run(body())
 
 
+def test_each_login_is_tried_until_one_may_pull(registry: Registry) -> None:
+    image = registry.push(bash_image(registry.engine), "team/tool:1")
+    old = RegistryLogin("old", registry.server, USER, "pw-of-last-year")
+    other = RegistryLogin("other", registry.server, "nobody", "pw-of-nobody")
+    good = RegistryLogin("good", registry.server, USER, PASSWORD)
+    told = failure(image, logins(old, other))
+    assert (told.failure, told.logins) == (PullFailure.DENIED, ("old", "other"))
+    assert "pw-of" not in str(told)
+    missing = failure(f"{registry.server}/team/tool:absent", logins(old, good))
+    assert (missing.failure, missing.logins) == (PullFailure.MISSING, ("good",))
+    assert "with 'old': denied" in str(missing)
+    elsewhere = failure(image, logins(replace(good, server="ghcr.io")))  # it goes to its own server only
+    assert (elsewhere.failure, elsewhere.logins) == (PullFailure.DENIED, ())
+
+    async def body() -> None:
+        async with driver() as made:
+            await made.prepare(replace(SPEC, image=image), logins(old, other, good))
+            assert registry.engine.inspect_image(image)["RepoTags"]
+
+    asyncio.run(body())
+
+
 def test_image_that_is_present_is_not_pulled_and_asks_for_no_login(registry: Registry) -> None:
-    async def never() -> RegistryLogin:
+    async def never() -> Sequence[RegistryLogin]:
         raise AssertionError("nothing is pulled")
 
     async def body() -> None:
@@ -113,7 +139,7 @@ def test_image_by_digest_is_pulled(registry: Registry) -> None:
 def test_missing_image_and_missing_tag_are_told_apart_from_a_login(registry: Registry, name: str) -> None:
     registry.push(bash_image(registry.engine), "team/tool:1")
     told = failure(f"{registry.server}/{name}", login(registry.server))
-    assert (told.failure, told.login) == (PullFailure.MISSING, "mine")
+    assert (told.failure, told.logins) == (PullFailure.MISSING, ("mine",))
 
 
 def test_no_registry_there() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...clock import Clock
+from ...container_options import ContainerOptions, Refusal
 from ...driver import LoginSource, no_login
 from ...errors import ExecRefused, LaunchRefused, MountRejected, RuntimeUnavailable
 from ...exec_session import ExecSession
@@ -22,6 +23,7 @@ from .launch import launch
 from .logs import read_log
 from .mounts import may_mount
 from .observed import observed
+from .options import refusal
 from .supervisor.processes import is_running
 from .supervisor.state import bury, is_locked, read_state
 
@@ -56,6 +58,9 @@ class ProcessDriver:
     @property
     def kind(self) -> str:
         return "process"
+
+    def refusal(self, options: ContainerOptions) -> Refusal | None:
+        return refusal(options, is_privileged=self._is_privileged)
 
     async def ping(self) -> None:
         return

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...errors import LaunchRefused
-from ...model import WAITS, ContainerSpec
+from ...model import WAITS, ContainerSpec, Mount
 from . import supervisor
 from .mounts import link_mounts, open_sources
 from .names import hosts_file
-from .supervisor.job import Job
+from .options import check, disk_mounts, job_mount, memory_mounts
+from .supervisor.job import Job, JobMount
 
 PROGRAM = Path(supervisor.__file__).with_name("__main__.py")
 KEPT_ENV = ("PATH", "LANG", "LD_LIBRARY_PATH")  # nothing else of the server's own reaches a command
@@ -34,15 +35,20 @@ def launch(spec: ContainerSpec, root: Path, *, is_privileged: bool) -> "subproce
         OSError: a full disk, too many processes.
     """
     folder = root / spec.name
+    check(spec, is_privileged=is_privileged)
     with contextlib.ExitStack() as opened:
-        # before there is a folder: a refusal leaves nothing
-        sources = open_sources(spec.mounts, root, opened, is_privileged=is_privileged)
         if not is_privileged and set(spec.peers) - set(spec.aliases):
             raise LaunchRefused("the process runtime gives workers names only as root")
+        # before there is a folder: a refusal leaves nothing
+        sources = open_sources(spec.mounts, root, opened, is_privileged=is_privileged)
+        memory = memory_mounts(spec, root)
+        scratch = disk_mounts(spec, folder)
+        sources += open_sources(scratch, root, opened, is_privileged=is_privileged)
         (folder / "work").mkdir(parents=True, exist_ok=True)
-        job = _job(spec, folder, sources, is_privileged=is_privileged)
+        mounts = [*spec.mounts, *scratch]
+        job = _job(spec, folder, list(zip(mounts, sources, strict=True)), memory, is_privileged=is_privileged)
         # What a restarted server must know, and no secret: the environment never lies on the disk.
-        _write(folder / "spec.json", {**asdict(spec), "env": []})
+        _write(folder / "spec.json", {**asdict(spec), "env": [], "secret_values": []})
         told = opened.enter_context(_unnamed_file())
         told.write(json.dumps(job).encode())
         told.seek(0)
@@ -59,7 +65,14 @@ def launch(spec: ContainerSpec, root: Path, *, is_privileged: bool) -> "subproce
         )
 
 
-def _job(spec: ContainerSpec, folder: Path, sources: list[int], *, is_privileged: bool) -> Job:
+def _job(
+    spec: ContainerSpec,
+    folder: Path,
+    mounts: list[tuple[Mount, int]],
+    memory: list[JobMount],
+    *,
+    is_privileged: bool,
+) -> Job:
     """What its mounts and names need besides is made in the folder."""
     home = {"HOME": str(folder / "work"), "CUDA_VISIBLE_DEVICES": ",".join(spec.gpu_uuids)}
     job: Job = {
@@ -70,16 +83,14 @@ def _job(spec: ContainerSpec, folder: Path, sources: list[int], *, is_privileged
         "mounts": [],
     }
     if is_privileged:
-        job["mounts"] = [
-            {"target": mount.target.rstrip("/"), "source_fd": fd, "is_read_only": mount.is_read_only}
-            for mount, fd in zip(spec.mounts, sources, strict=True)
-        ]
+        job["mounts"] = [*(job_mount(mount, fd) for mount, fd in mounts), *memory]
         if names := dict.fromkeys((*spec.aliases, *spec.peers)):
             hosts = folder / "hosts"
             hosts.write_text(hosts_file(spec.group, names))
             job["hosts"] = str(hosts)
-    elif spec.mounts:
-        job["env"]["HOMEPORT_MOUNT_ROOT"] = str(link_mounts(folder / "root", spec.mounts, sources))
+    elif mounts:
+        links = link_mounts(folder / "root", [m for m, _ in mounts], [fd for _, fd in mounts])
+        job["env"]["HOMEPORT_MOUNT_ROOT"] = str(links)
     return job
 
 

@@ -25,6 +25,13 @@ def check_target(mount: Mount) -> None:
     names_below(mount.path, mount.target)
 
 
+def check_hides_nothing(target: str, own: Path) -> None:
+    """Of the process runtime's own files, which lie at `own`. Raises MountRejected."""
+    real_own, real = os.path.realpath(own), os.path.realpath(target)
+    if Path(real_own).is_relative_to(real) or Path(real).is_relative_to(real_own):
+        raise MountRejected(target, "it would hide the process runtime's own files")
+
+
 def open_sources(
     mounts: Sequence[Mount], own: Path, opened: contextlib.ExitStack, *, is_privileged: bool
 ) -> list[int]:
@@ -47,9 +54,7 @@ def open_sources(
         taken.add(target)
         if mount.nfs or mount.root is None:
             raise MountRejected(mount.target, "the process runtime cannot mount NFS exports")
-        real_own, real = os.path.realpath(own), os.path.realpath(target)
-        if Path(real_own).is_relative_to(real) or Path(real).is_relative_to(real_own):
-            raise MountRejected(mount.target, "it would hide the process runtime's own files")
+        check_hides_nothing(target, own)
         if mount.is_read_only and not is_privileged:
             raise MountRejected(mount.target, "the process runtime makes mounts read-only only as root")
         source = open_inside(mount.root, mount.path, target=mount.target)

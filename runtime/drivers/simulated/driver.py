@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...clock import Clock
+from ...container_options import ContainerOptions, Refusal
 from ...driver import LoginSource, no_login
 from ...errors import DriverError, ExecRefused, ImagePullFailed, LaunchRefused, MountRejected, NodeLost
 from ...exec_session import ExecSession
@@ -80,6 +81,9 @@ class SimulatedDriver:
     def kind(self) -> str:
         return "simulated"
 
+    def refusal(self, options: ContainerOptions) -> Refusal | None:
+        return None
+
     async def ping(self) -> None:
         return
 
@@ -88,7 +92,7 @@ class SimulatedDriver:
         rule = self._rule_of(spec)
         if rule.refuse_pull:
             used = await login()
-            raise ImagePullFailed(spec.image, rule.refuse_pull, login=used.name if used else "")
+            raise ImagePullFailed(spec.image, rule.refuse_pull, logins=tuple(login.name for login in used))
         if rule.pull_for_s:
             await self._images.pull(spec.node, spec.image, self.rules.draw_pull_s(rule, spec))
 

@@ -3,12 +3,23 @@
 from typing import TypedDict
 
 
+class JobFile(TypedDict):
+    """A file that is written before the command begins."""
+
+    name: str
+    text: str
+    mode: int
+
+
 class JobMount(TypedDict):
     """One mount of a command that has mounts of its own."""
 
     target: str  # absolute, no slash at its end
-    source_fd: int  # a directory that the driver proved to lie inside its root
+    source_fd: int  # a directory that the driver proved to lie inside its root; -1: it is memory
     is_read_only: bool
+    size_mib: int  # of memory, as are the others
+    mode: int
+    files: list[JobFile]
 
 
 class Job(TypedDict):

@@ -13,6 +13,7 @@ from .processes import LINUX
 MAX_COPIED = 4096
 # linux/sched.h, linux/mount.h
 CLONE_NEWNS = 0x00020000
+MS_NOSUID, MS_NODEV = 0x2, 0x4
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC = 0x1, 0x20, 0x1000, 0x2000, 0x4000
 MS_UNBINDABLE, MS_PRIVATE = 1 << 17, 1 << 18
 MS_KEPT = 0x2 | 0x4 | 0x8 | 0x400  # nosuid, nodev, noexec, noatime: statvfs and mount agree on these
@@ -70,14 +71,27 @@ class PrivateMounts:
             raise Refused(mount["target"], f"{error.strerror or error}") from error
 
     def _stage(self, mount: JobMount, stage: Path) -> int:
-        source = self._same_directory(mount["source_fd"])
         stage.mkdir()
-        self._mount(f"/proc/self/fd/{source}", str(stage), MS_BIND | MS_REC)
+        if mount["source_fd"] < 0:
+            self._stage_memory(mount, stage)
+        else:
+            source = self._same_directory(mount["source_fd"])
+            self._mount(f"/proc/self/fd/{source}", str(stage), MS_BIND | MS_REC)
         if mount["is_read_only"]:
             for path in _mounts_below(str(stage)):
                 flags = os.statvfs(path).f_flag & MS_KEPT
                 self._mount(None, path, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
         return os.open(stage, OPEN_PATH)
+
+    def _stage_memory(self, mount: JobMount, stage: Path) -> None:
+        """It lives as long as this namespace, and no other sees what is in it."""
+        options = f"size={mount['size_mib']}m,mode={mount['mode']:o}"
+        self._mount("tmpfs", str(stage), MS_NOSUID | MS_NODEV, kind="tmpfs", options=options)
+        for one in mount["files"]:
+            file = os.open(stage / one["name"], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(file, "wb") as opened:
+                opened.write(one["text"].encode())
+                os.fchmod(file, one["mode"])
 
     @staticmethod
     def _same_directory(proved: int) -> int:
@@ -159,9 +173,16 @@ class PrivateMounts:
     def _is_in_volume(self, path: str) -> bool:
         return any(path == v or path.startswith(f"{v}/") for v in self._volumes)
 
-    def _mount(self, source: str | None, target: str, flags: int) -> None:
+    def _mount(
+        self, source: str | None, target: str, flags: int, *, kind: str | None = None, options: str = ""
+    ) -> None:
+        """`kind`: of a file system that is made, with its options."""
         source_bytes = None if source is None else os.fsencode(source)
-        self._check(self._libc.mount(source_bytes, os.fsencode(target), None, ctypes.c_ulong(flags), None))
+        type_ = None if kind is None else kind.encode()
+        done = self._libc.mount(
+            source_bytes, os.fsencode(target), type_, ctypes.c_ulong(flags), options.encode()
+        )
+        self._check(done)
 
     @staticmethod
     def _check(result: int) -> None:

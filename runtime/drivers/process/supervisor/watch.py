@@ -25,7 +25,8 @@ def supervise(folder: Path) -> None:
         return
     job: Job = json.load(sys.stdin)
     for mount in job["mounts"]:
-        os.set_inheritable(mount["source_fd"], False)
+        if mount["source_fd"] >= 0:
+            os.set_inheritable(mount["source_fd"], False)
     log = Log(folder / "log")
     output, output_end = _output_pipe()
     adopt_orphans()
