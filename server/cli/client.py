@@ -104,4 +104,8 @@ class Number(click.FloatRange):
 
 
 NAME = Name()
-data_dir_option = click.option("--data-dir", type=DataDir(path_type=Path), help="Where everything is kept.")
+data_dir_option = click.option(
+    "--data-dir",
+    type=DataDir(path_type=Path),
+    help="Where the server keeps everything.  [default: $HOMEPORT_DATA_DIR, or ~/.local/share/homeport]",
+)

@@ -10,7 +10,7 @@ from .client import ask, data_dir_of, data_dir_option, open_answer
 LONGEST_S = 600  # of a thousand steps
 
 
-@click.group()
+@click.group(short_help="Stop and move the server's time.")
 def clock() -> None:
     """Stop and move the server's time: on the simulated runtime, or with --testing."""
 
@@ -36,14 +36,14 @@ def show_clock(data_dir: Path | None) -> None:
 @clock.command("freeze")
 @data_dir_option
 def freeze_clock(data_dir: Path | None) -> None:
-    """Time stands still until it is advanced or resumed."""
+    """Stop time until it is advanced or resumed."""
     _move(data_dir, action="freeze")
 
 
 @clock.command("resume")
 @data_dir_option
 def resume_clock(data_dir: Path | None) -> None:
-    """Time goes on from where it stands."""
+    """Let time go on from where it stands."""
     _move(data_dir, action="resume")
 
 
@@ -52,7 +52,7 @@ def resume_clock(data_dir: Path | None) -> None:
 @click.argument("by", metavar="TIME")
 @click.option("--step", metavar="TIME", help="In steps; what follows from one is done before the next.")
 def advance_clock(data_dir: Path | None, by: str, step: str | None) -> None:
-    """By 30s, 5m, 1h, 2d or a number of seconds."""
+    """Move time on by 30s, 5m, 1h, 2d or a number of seconds."""
     _move(data_dir, action="advance", by=by, **({"step": step} if step else {}))
 
 
@@ -60,7 +60,10 @@ def advance_clock(data_dir: Path | None, by: str, step: str | None) -> None:
 @data_dir_option
 @click.argument("to", metavar="TIME")
 def set_clock(data_dir: Path | None, to: str) -> None:
-    """To a moment that has not come yet: 2030-01-31T12:00:00 (UTC unless it says otherwise)."""
+    """Move time to a moment yet to come.
+
+    TIME is such as 2030-01-31T12:00:00; UTC unless it says otherwise.
+    """
     from datetime import UTC, datetime
 
     try:

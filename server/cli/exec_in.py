@@ -21,7 +21,7 @@ READ_BYTES = 32 * 1024
 LOST = 255  # as ssh has it: the connection broke, and nobody knows how the command ended
 
 
-@click.command("exec-in")
+@click.command("exec-in", short_help="Run a command in a running replica.")
 @data_dir_option
 @click.argument("name", type=NAME)
 @click.option("--replica", help="In this one; needed where several run.")

@@ -6,18 +6,20 @@ from typing import Any
 import click
 
 from .client import NAME, ask, data_dir_of, data_dir_option
+from .tables import json_option, moment, show_list
 
+OWN_COLUMN = ("id", "kind", "added_at_ms")  # of the list
 message_option = click.option("--message", default="", help="What the engine says of it.")
 
 
-@click.group()
+@click.group(short_help="Break something on purpose.")
 def fault() -> None:
     """Break something on purpose: on the simulated runtime, or with --testing."""
 
 
 @fault.group("add")
 def add_fault() -> None:
-    """From now on, until it is cleared."""
+    """Break something from now on, until it is cleared."""
 
 
 def _add(data_dir: Path | None, **body: Any) -> None:
@@ -60,7 +62,7 @@ def add_lost(data_dir: Path | None, node: str, gpu: str, message: str) -> None:
 @message_option
 @click.argument("node")
 @click.argument("gpu")
-@click.option("--errors", type=click.IntRange(1, 10_000), default=1, show_default=True)
+@click.option("--errors", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many.")
 def add_ecc(data_dir: Path | None, node: str, gpu: str, errors: int, message: str) -> None:
     """Its memory has errors that cannot be corrected."""
     _add(data_dir, kind="gpu-ecc", node=node, gpu=gpu, code=errors, message=message)
@@ -103,18 +105,20 @@ def add_down(data_dir: Path | None, message: str) -> None:
 
 @fault.command("list")
 @data_dir_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
+@json_option
 def list_faults(data_dir: Path | None, as_json: bool) -> None:
-    """Those in force."""
-    found = ask(data_dir_of(data_dir), "faults")
-    if as_json:
-        import json
-
-        click.echo(json.dumps(found))
-        return
-    for one in found:
-        rest = {k: v for k, v in one.items() if k not in ("id", "kind", "added_at_ms")}
-        click.echo("  ".join([one["id"], *(f"{name}={value}" for name, value in rest.items())]))
+    """Faults in force; times are UTC."""
+    show_list(
+        ask(data_dir_of(data_dir), "faults"),
+        ("ID", "KIND", "WHAT", "ADDED"),
+        lambda f: [
+            f["id"], f["kind"],
+            " ".join(f"{name}={value}" for name, value in f.items() if name not in OWN_COLUMN),
+            moment(f["added_at_ms"]),
+        ],
+        nothing="no faults are in force",
+        as_json=as_json,
+    )  # fmt: skip
 
 
 @fault.command("clear")
@@ -122,7 +126,7 @@ def list_faults(data_dir: Path | None, as_json: bool) -> None:
 @click.argument("fault_id", metavar="[ID]", required=False, type=NAME)
 @click.option("--all", "everything", is_flag=True, help="All that are in force.")
 def clear_faults(data_dir: Path | None, fault_id: str | None, everything: bool) -> None:
-    """End one, or all."""
+    """End one fault, or all."""
     from urllib.parse import quote
 
     if (fault_id is None) != everything:

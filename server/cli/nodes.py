@@ -17,7 +17,7 @@ def node() -> None:
     """See nodes, and give them labels and taints."""
 
 
-@node.command("list")
+@node.command("list", short_help="Nodes, and what of them is taken.")
 @data_dir_option
 @json_option
 def list_nodes(data_dir: Path | None, as_json: bool) -> None:

@@ -132,7 +132,7 @@ def list_projects(data_dir: Path | None, as_json: bool) -> None:
 @project.command("create")
 @data_dir_option
 @click.argument("name", type=NAME)
-@click.option("--department", default="default", show_default=True)
+@click.option("--department", default="default", show_default=True, help="Whose it is.")
 @quota_options
 def create_project(data_dir: Path | None, name: str, department: str, pool: str, **given: Any) -> None:
     """Make project NAME, and with it the Lepton workspace of that name."""

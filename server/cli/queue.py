@@ -7,16 +7,17 @@ from typing import Any
 import click
 
 from .client import NAME, ask, data_dir_of, data_dir_option
-from .tables import table
+from .tables import json_option, table
 
 NUMBERS = ("QUOTA", "LIMIT", "FAIR SHARE", "HAS", "NON-PREEMPTIBLE", "ASKS FOR")
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 
 
-@click.command()
+@click.command(short_help="What waits, and what each project has.")
 @data_dir_option
 @json_option
-@click.option("--most", type=click.IntRange(0, 10_000), default=50, show_default=True, help="Of what waits.")
+@click.option(
+    "--most", type=click.IntRange(0, 10_000), default=50, show_default=True, help="Lines of what waits."
+)
 def queue(data_dir: Path | None, as_json: bool, most: int) -> None:
     """What waits, in order and why, and what each project has of the machine."""
     answer = ask(data_dir_of(data_dir), f"queue?most={most}")
@@ -75,7 +76,7 @@ def _names(endings: list[dict[str, Any]]) -> str:
     return ", ".join(e["workload"] or f"a workload of {e['project']}" for e in endings)
 
 
-@click.command()
+@click.command(short_help="Why a workload is where it is.")
 @data_dir_option
 @json_option
 @click.argument("name", type=NAME)

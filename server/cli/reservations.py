@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .client import NAME, Number, ask, data_dir_of, data_dir_option
+from .tables import json_option, moment, show_list
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 LONGEST_HOURS = 10 * 365 * 24
 
 
-@click.group()
+@click.group(short_help="Keep nodes for some people, for a time.")
 def reservation() -> None:
     """Keep nodes for those who name the reservation (`lep job create --with-reservation`)."""
 
@@ -21,7 +22,7 @@ def reservation() -> None:
 @reservation.command("add")
 @data_dir_option
 @click.argument("name")
-@click.option("--node-group", default="default", show_default=True)
+@click.option("--node-group", default="default", show_default=True, help="Whose nodes; a node pool.")
 @click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="How many.")
 @click.option(
     "--hours", type=Number(0, LONGEST_HOURS, min_open=True), default=24.0, show_default=True, help="How long."
@@ -59,27 +60,30 @@ def add_reservation(
     made = ask(data_dir_of(data_dir), "reservations", body=body)
     who = f" and is for {', '.join(users)}" if users else ""
     start = f" from {from_:%Y-%m-%d %H:%M} UTC" if from_ else ""
-    click.echo(f"{made['id']} holds {', '.join(made['nodes'])}{start} for {hours:g} hours{who}")
+    click.echo(f"{made['id']} holds {', '.join(made['nodes'])}{start} for {hours:g} h{who}")
+    for name in made["unknown_users"]:
+        click.echo(
+            f"Nobody is called {name!r} yet: no token and no project has that name (`homeport token list`, "
+            f"`homeport project list`); `homeport token create {name}` makes a token.",
+            err=True,
+        )
 
 
 @reservation.command("list")
 @data_dir_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON array.")
+@json_option
 def list_reservations(data_dir: Path | None, as_json: bool) -> None:
     """What is reserved, for whom and until when; times are UTC."""
-    import json
-    from datetime import UTC, datetime
-
-    rows = ask(data_dir_of(data_dir), "reservations")
-    if as_json:
-        click.echo(json.dumps(rows))
-        return
-    for row in rows:
-        begins, ends = (datetime.fromtimestamp(row[k] / 1000, UTC) for k in ("starts_at_ms", "ends_at_ms"))
-        click.echo(
-            f"{row['id']:20} {row['phase']:9} {begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M}  "
-            f"{', '.join(row['nodes'])}  for {', '.join(row['users']) or 'everybody'}"
-        )
+    show_list(
+        ask(data_dir_of(data_dir), "reservations"),
+        ("ID", "PHASE", "FROM", "UNTIL", "NODES", "FOR"),
+        lambda r: [
+            r["id"], r["phase"], moment(r["starts_at_ms"]), moment(r["ends_at_ms"]),
+            ", ".join(r["nodes"]), ", ".join(r["users"]) or "everybody",
+        ],
+        nothing="no reservations; `homeport reservation add` makes one",
+        as_json=as_json,
+    )  # fmt: skip
 
 
 @reservation.command("remove")

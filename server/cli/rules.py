@@ -1,11 +1,13 @@
 """`homeport rule`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .client import NAME, ask, data_dir_of, data_dir_option
+from .tables import json_option, show_list
 
 
 @click.group()
@@ -35,7 +37,7 @@ def _match_options(command: Any) -> Any:
 @click.option("--pending", metavar="TIME", help="Between launch and start: 500ms, 30s, 5m; or MIN..MAX.")
 @click.option("--pull", metavar="TIME", help="Of the image, once on each node.")
 @click.option("--run", metavar="TIME", help="Until it ends by itself, or `forever`.")
-@click.option("--exit-code", type=click.IntRange(0, 255))
+@click.option("--exit-code", type=click.IntRange(0, 255), help="With which it ends.  [default: 0]")
 @click.option("--oom", is_flag=True, default=None, help="It goes over its memory limit.")
 @click.option("--crash", metavar="SIGNAL", help="For instance SIGSEGV.")
 @click.option("--fail-launch", metavar="TEXT", help="The engine refuses to start it.")
@@ -84,22 +86,22 @@ def _from_file(path: Path) -> list[Any]:
 
 @rule.command("list")
 @data_dir_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
+@json_option
 def list_rules(data_dir: Path | None, as_json: bool) -> None:
-    """In the order in which they are tried."""
-    found = ask(data_dir_of(data_dir), "rules")
-    if as_json:
-        import json
+    """Rules, in the order in which they are tried."""
+    show_list(
+        ask(data_dir_of(data_dir), "rules"),
+        ("NAME", "MATCHES", "WHAT HAPPENS", "FROM"),
+        lambda r: [
+            r["name"], " ".join(f"{key}={value}" for key, value in r["match"].items()) or "everything",
+            _life(r), "the API" if r["added"] else "the seed file",
+        ],
+        nothing="no rules: what serves runs until it is stopped, all else succeeds after a second",
+        as_json=as_json,
+    )  # fmt: skip
 
-        click.echo(json.dumps(found))
-        return
-    for one in found:
-        match = " ".join(f"{key}={value}" for key, value in one["match"].items()) or "everything"
-        origin = "" if one["added"] else "  (seed file)"
-        click.echo(f"{one['name']}  {match}  {_life(one)}{origin}")
 
-
-def _life(one: dict[str, Any]) -> str:
+def _life(one: Mapping[str, Any]) -> str:
     """What becomes of a container, in order."""
     parts = [f"{what} {_span(one[what])}" for what in ("pull", "pending") if one[what]]
     if one["fail_pull"]:
@@ -120,7 +122,7 @@ def _span(told: Any) -> str:
 @data_dir_option
 @click.argument("name", type=NAME)
 def remove_rule(data_dir: Path | None, name: str) -> None:
-    """Containers that exist keep theirs."""
+    """Take a rule away. Containers that exist keep theirs."""
     from urllib.parse import quote
 
     ask(data_dir_of(data_dir), f"rules/{quote(name, safe='')}", method="DELETE")

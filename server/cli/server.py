@@ -52,7 +52,7 @@ def serve(**flags: Any) -> None:
 
 @click.command()
 @data_dir_option
-@click.option("--format", "form", type=click.Choice(["shell", "json"]), default="shell")
+@click.option("--format", "form", type=click.Choice(["shell", "json"]), default="shell", show_default=True)
 def env(data_dir: Path | None, form: str) -> None:
     """Print what the clients need: `eval "$(homeport env)"`."""
     values = credentials(data_dir_of(data_dir))
@@ -64,7 +64,11 @@ def env(data_dir: Path | None, form: str) -> None:
         click.echo(f"export {name}='{quoted}'")
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True})
+@click.command(
+    "exec",
+    short_help="Run a command with the clients' environment.",
+    context_settings={"ignore_unknown_options": True},
+)
 @data_dir_option
 @click.option(
     "--proxy/--no-proxy", default=True, help="Lead the vendor's endpoint domain here, and no other."
@@ -95,11 +99,15 @@ def exec_(data_dir: Path | None, proxy: bool, command: tuple[str, ...]) -> None:
     sys.exit(status if status >= 0 else 128 - status)
 
 
-@click.command()
-@click.option("--runtime", type=click.Choice(["auto", "docker", "process"]), default="auto")
-@click.option("--lep", help="The lep executable to use.")
+@click.command(short_help="Run a first job, end to end, with the real client.")
+@click.option(
+    "--runtime", type=click.Choice(["auto", "docker", "process"]), default="auto", show_default=True
+)
+@click.option(
+    "--lep", help="The lep executable to use.  [default: $HOMEPORT_LEP, or the one that is installed]"
+)
 def demo(runtime: str, lep: str | None) -> None:
-    """The main job, end to end, with the real client."""
+    """Run a first job, end to end, with the real client, on a server of its own."""
     from ..demo import run_demo
 
     sys.exit(run_demo(lep=lep, runtime=runtime))

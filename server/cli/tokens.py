@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 
 from .client import NAME, Number, ask, data_dir_of, data_dir_option
+from .tables import json_option, moment, show_list
 
 workspace_option = click.option(
     "--workspace", type=NAME, help="Of this workspace (`homeport project list`).  [default: the server's own]"
 )
 
 
-@click.group()
+@click.group(short_help="Let more people use this server.")
 def token() -> None:
     """Let more people use this server, each with a token of their own."""
 
@@ -24,7 +25,7 @@ def token() -> None:
     type=Number(0, 3650, min_open=True),
     default=90.0,
     show_default=True,
-    help="It is good so long.",
+    help="How long it is good.",
 )
 @workspace_option
 def add_token(data_dir: Path | None, owner: str, days: float, workspace: str | None) -> None:
@@ -39,13 +40,16 @@ token.add_command(add_token, "create")  # as the other things are made
 @token.command("list")
 @data_dir_option
 @workspace_option
-def list_tokens(data_dir: Path | None, workspace: str | None) -> None:
-    """Whose tokens there are, and until when."""
-    from datetime import UTC, datetime
-
-    for row in ask(data_dir_of(data_dir), "tokens" + _query(workspace)):
-        until = datetime.fromtimestamp(row["expires_at_ms"] / 1000, UTC)
-        click.echo(f"{row['token']:12} {row['owner']:32} until {until:%Y-%m-%d}")
+@json_option
+def list_tokens(data_dir: Path | None, workspace: str | None, as_json: bool) -> None:
+    """Whose tokens there are, and until when; times are UTC. Admins see everybody's, others their own."""
+    show_list(
+        ask(data_dir_of(data_dir), "tokens" + _query(workspace)),
+        ("TOKEN", "OWNER", "EXPIRES"),
+        lambda t: [t["token"], t["owner"], moment(t["expires_at_ms"])],
+        nothing="no tokens; `homeport token create OWNER` makes one",
+        as_json=as_json,
+    )
 
 
 @token.command("remove", context_settings={"ignore_unknown_options": True})  # one may begin with a dash

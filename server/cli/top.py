@@ -32,7 +32,7 @@ LEFT = 4  # columns of text; the rest are figures
 UNKNOWN = "-"
 
 
-@click.command()
+@click.command(short_help="What runs, its traffic and what it uses.")
 @data_dir_option
 @click.option(
     "--once", is_flag=True, help="One plain table, and no more; so too where the output is no terminal."
@@ -132,7 +132,7 @@ def plain(answer: Mapping[str, Any]) -> str:
         ).rstrip()
         for row in rows
     ]
-    return "\n".join([*lines, _summary(answer)])
+    return "\n".join([*(lines if answer["workloads"] else ["nothing runs"]), _summary(answer)])
 
 
 def _table(answer: Mapping[str, Any]) -> "Table":

@@ -6,30 +6,38 @@ from pathlib import Path
 import click
 
 from .client import NAME, ask, data_dir_of, data_dir_option, open_answer
-from .tables import table
+from .tables import json_option, show_list
 
 
 @click.command()
 @data_dir_option
-def status(data_dir: Path | None) -> None:
-    """What runs."""
+@json_option
+def status(data_dir: Path | None, as_json: bool) -> None:
+    """How the server is, and which workloads there are."""
     where = data_dir_of(data_dir)
-    health = ask(where, "health")
-    click.echo(health["status"] + "".join(f"\n  {reason}" for reason in health["reasons"]))
-    rows = ask(where, "workloads")
-    if not rows:
+    health, rows = ask(where, "health"), ask(where, "workloads")
+    if as_json:
+        import json
+
+        click.echo(json.dumps({**health, "workloads": rows}))
         return
-    cells = [[row[name] or "" for name in ("id", "kind", "phase", "shape", "workspace")] for row in rows]
-    click.echo(table(("ID", "KIND", "PHASE", "SHAPE", "PROJECT"), cells))
+    click.echo(health["status"] + "".join(f"\n  {reason}" for reason in health["reasons"]))
+    show_list(
+        rows,
+        ("ID", "KIND", "PHASE", "SHAPE", "PROJECT"),
+        lambda w: [w[name] or "" for name in ("id", "kind", "phase", "shape", "workspace")],
+        nothing="no workloads",
+        as_json=False,
+    )
 
 
-@click.command()
+@click.command(short_help="What a workload has written.")
 @data_dir_option
 @click.argument("name", type=NAME)
-@click.option("--replica", help="Only this one's.")
-@click.option("-f", "--follow", is_flag=True, help="Until it ends.")
+@click.option("--replica", help="Only this replica's lines.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until it ends.")
 def logs(data_dir: Path | None, name: str, replica: str | None, follow: bool) -> None:
-    """The log of a workload's latest run, by name or id."""
+    """The log of the latest run of workload NAME, which may be its id, too."""
     from urllib.parse import quote, urlencode
 
     query = urlencode({"follow": follow} | ({"replica": replica} if replica else {}))
@@ -41,12 +49,16 @@ def logs(data_dir: Path | None, name: str, replica: str | None, follow: bool) ->
             sys.stdout.buffer.flush()
 
 
-@click.command()
+@click.command(short_help="Let held back replicas take requests.")
 @data_dir_option
 @click.argument("name", type=NAME)
 @click.argument("replica", required=False)
 def approve(data_dir: Path | None, name: str, replica: str | None) -> None:
-    """Let the replicas of an endpoint take requests that it holds back for approval."""
+    """
+    Let replicas of endpoint NAME take requests: those that its `require_approval` holds back.
+
+    All of them, unless a REPLICA is named.
+    """
     from urllib.parse import quote
 
     answer = ask(

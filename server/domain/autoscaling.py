@@ -6,8 +6,7 @@ from math import ceil
 
 from .serving import Scaling, Serving
 
-STABLE_S = 300  # fewer replicas only after so long; the default of Kubernetes' autoscaler
-TOLERANCE = 0.1  # of the GPU target; the default of Kubernetes' autoscaler
+TOLERANCE = 0.1  # of a target that a ratio is taken to; the default of Kubernetes' autoscaler
 EVERY_S = 5.0  # between two looks at an endpoint that has a target
 
 
@@ -22,6 +21,8 @@ class Seen:
         requests: in the last minute, of those that count.
         gpu_percent: average utilisation of its GPUs.
         idle_s: since its last request ended, or it became ready; 0 while one is open or waits.
+        open: requests that are open or wait now.
+        latency_ms: that the requests of the last minute took on average; 0 where there was none.
     """
 
     ready: int
@@ -29,6 +30,8 @@ class Seen:
     requests: int | None = None
     gpu_percent: float | None = None
     idle_s: float | None = None
+    open: int | None = None
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,14 @@ def wish(serving: Serving, scaling: Scaling, seen: Seen) -> Wish | None:
         asked = ceil(seen.requests / scaling.qpm)
         because = f"{seen.requests} requests in the last minute, {scaling.qpm:g} per replica wanted"
     elif scaling.gpu_percent and seen.gpu_percent is not None and seen.ready:
-        ratio = seen.gpu_percent / scaling.gpu_percent
-        asked = seen.ready if abs(ratio - 1) <= TOLERANCE else ceil(round(seen.ready * ratio, 6))
+        asked = _by_ratio(seen.ready, seen.gpu_percent / scaling.gpu_percent)
         because = f"GPUs at {seen.gpu_percent:.0f}%, {scaling.gpu_percent}% wanted"
+    elif scaling.concurrency and seen.open is not None:
+        asked = ceil(seen.open / scaling.concurrency)
+        because = f"{seen.open} requests at a time, {scaling.concurrency:g} per replica wanted"
+    elif scaling.latency_ms and seen.latency_ms is not None and seen.ready:
+        asked = _by_ratio(seen.ready, seen.latency_ms / scaling.latency_ms)
+        because = f"requests took {seen.latency_ms:.0f} ms, {scaling.latency_ms:g} ms wanted"
     else:
         return None
     if asked > scaling.most:
@@ -62,6 +70,11 @@ def wish(serving: Serving, scaling: Scaling, seen: Seen) -> Wish | None:
     elif asked < serving.replicas:
         because += f", at least {_replicas(serving.replicas)}"
     return Wish(max(serving.replicas, min(asked, scaling.most)), because)
+
+
+def _by_ratio(ready: int, ratio: float) -> int:
+    """Source: the algorithm of Kubernetes' horizontal pod autoscaler."""
+    return ready if abs(ratio - 1) <= TOLERANCE else ceil(round(ready * ratio, 6))
 
 
 def decide(
@@ -74,7 +87,7 @@ def decide(
     Args:
         now: replicas that are wanted so far; 0 is left only by a wake.
         current: what `wish` said.
-        window: numbers wished for in the last STABLE_S; empty while it is not known for so long.
+        window: numbers wished for in the last `calm_s`; empty while it is not known for so long.
     """
     scaling = serving.scaling
     if scaling is None or now == 0:
@@ -88,17 +101,20 @@ def decide(
         because = f"no request for {seen.idle_s:.0f} s, {limit_s} s is the limit"
         return _decision("ScaledToZero", now, 0, because)
     if current is not None and window and (target := max(*window, current.replicas)) < now:
-        return _decision("ScaledDown", now, target, f"{current.because}, for {STABLE_S // 60} min no more")
+        calm = f"{scaling.calm_s // 60} min" if scaling.calm_s % 60 == 0 else f"{scaling.calm_s} s"
+        return _decision("ScaledDown", now, target, f"{current.because}, for {calm} no more")
     return None
 
 
 def woken(serving: Serving) -> Decision:
-    return _decision("Waking", 0, serving.replicas, "a request waits for it")
+    after = (serving.scaling and serving.scaling.woken) or serving.replicas
+    return _decision("Waking", 0, after, "a request waits for it")
 
 
 def next_look_s(scaling: Scaling, seen: Seen) -> float:
     """When to look again, if nothing happens before."""
-    times = [EVERY_S] if scaling.qpm or scaling.gpu_percent else []
+    has_target = scaling.qpm or scaling.gpu_percent or scaling.concurrency or scaling.latency_ms
+    times = [EVERY_S] if has_target else []
     if scaling.no_traffic_timeout_s and seen.idle_s is not None:
         times.append(max(scaling.no_traffic_timeout_s - seen.idle_s, 0.0) or EVERY_S)
     return min(times, default=EVERY_S)

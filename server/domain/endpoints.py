@@ -25,9 +25,9 @@ def serving_of(workload: Workload) -> Serving:
 
 
 def wanted_replicas(workload: Workload) -> int:
-    """0 where it is stopped, and where it has no traffic."""
+    """0 where it is stopped or given up, and where it has no traffic."""
     serving, decided = serving_of(workload), workload.decided_replicas
-    if not workload.is_wanted or decided == 0:
+    if not workload.is_wanted or workload.failed or decided == 0:
         return 0
     if decided is None or serving.scaling is None:
         return serving.replicas
@@ -36,7 +36,7 @@ def wanted_replicas(workload: Workload) -> int:
 
 def is_asleep(workload: Workload) -> bool:
     """It has no replica for want of traffic, and nobody has stopped it."""
-    return workload.is_wanted and workload.decided_replicas == 0
+    return workload.is_wanted and not workload.failed and workload.decided_replicas == 0
 
 
 def is_ready(workload: Workload, attempt: Attempt) -> bool:
@@ -170,6 +170,8 @@ def _own_reason(workload: Workload, attempt: Attempt) -> str:
         return stopped_why(workload)
     if revision not in specs(workload):
         return REPLACED
+    if workload.failed:
+        return workload.failed
     if attempt.liveness is not None and not attempt.liveness.is_passing:
         return UNHEALTHY
     if not wanted_replicas(workload):
@@ -197,9 +199,40 @@ def advance(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Adv
         if len(new) >= wanted_replicas(workload) and not _others(workload, attempts):
             message = f"all replicas ({len(new)}) are of version {workload.major}.{workload.minor}"
             return Advance(replace(workload, before=()), "RolloutComplete", message)
+    if why := _unready(workload, attempts, now_ms):
+        message = f"{why}; it is given up until it is changed"
+        return Advance(replace(workload, failed=why, is_waking=False), "InitializationFailed", message, True)
     if workload.is_waking and ready_of(workload, attempts):
         return Advance(replace(workload, is_waking=False), "Woken", "it takes requests again")
     return None
+
+
+def _unready(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> str:
+    """Why it is given up: its first replica has had its time; or ""."""
+    due_ms = _ready_by_ms(workload, attempts)
+    if due_ms is None or now_ms < due_ms:
+        return ""
+    return f"no replica has become ready within {serving_of(workload).ready_within_s} s"
+
+
+def _ready_by_ms(workload: Workload, attempts: Sequence[Attempt]) -> int | None:
+    """
+    Until when a replica has to be ready; None: it may take its time, or one has been. The wait for a
+    place does not count, nor what was taken from it.
+    """
+    within_s = serving_of(workload).ready_within_s
+    if within_s is None or workload.before or workload.failed or not workload.is_wanted:
+        return None
+    mine = [a for a in attempts if a.number >= workload.first_attempt]
+    if any(a.ready_at_ms is not None for a in mine):
+        return None
+    placed = [a.placed_at_ms for a in mine if a.is_live or a.reason not in UNCOUNTED]
+    return min(placed) + within_s * 1000 if placed else None
+
+
+def _patience_s(workload: Workload) -> int:
+    """That a rollout may go without a replica that becomes ready."""
+    return serving_of(workload).ready_within_s or ROLLOUT_S
 
 
 def _progress_ms(workload: Workload, attempts: Sequence[Attempt]) -> int:
@@ -216,11 +249,13 @@ def _failure(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> st
             return f"{mine[-1].replica_id} has ended {count} times: {mine[-1].message}"
     if any(_lacks_approval_only(workload, a) for mine in each for a in mine):
         return ""  # that is a person's pace
-    if now_ms < _progress_ms(workload, attempts) + ROLLOUT_S * 1000:
+    patience_s = _patience_s(workload)
+    if now_ms < _progress_ms(workload, attempts) + patience_s * 1000:
         return ""
     tried = [a for mine in each for a in mine if not is_ready(workload, a)]
     told = tried[-1].message if tried else "there was no room for it"
-    return f"no new replica has become ready within {ROLLOUT_S // 60} min" + (f": {told}" if told else "")
+    time = f"{patience_s // 60} min" if patience_s % 60 == 0 else f"{patience_s} s"
+    return f"no new replica has become ready within {time}" + (f": {told}" if told else "")
 
 
 def _lacks_approval_only(workload: Workload, attempt: Attempt) -> bool:
@@ -232,7 +267,9 @@ def _lacks_approval_only(workload: Workload, attempt: Attempt) -> bool:
 def next_try_ms(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> int | None:
     times = [at for _, at in _waiting(workload, attempts)]
     if is_rolling(workload):
-        times.append(_progress_ms(workload, attempts) + ROLLOUT_S * 1000)
+        times.append(_progress_ms(workload, attempts) + _patience_s(workload) * 1000)
+    if (due_ms := _ready_by_ms(workload, attempts)) is not None:
+        times.append(due_ms)
     return min((t for t in times if t > now_ms), default=None)
 
 
@@ -244,6 +281,8 @@ def phase_of(workload: Workload, attempts: Sequence[Attempt]) -> Phase:
         return Phase.DELETING
     if workload.spec.is_stopped:
         return Phase.STOPPING if live else Phase.STOPPED
+    if workload.failed:
+        return Phase.STOPPING if live else Phase.FAILED
     if is_asleep(workload):
         return Phase.ZERO if all(a.is_paused for a in live) else Phase.SCALING
     has_all = len(ready_of(workload, attempts)) >= wanted_replicas(workload)

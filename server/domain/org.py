@@ -1,6 +1,6 @@
 """Who shares the machine: departments, projects below them, and the node pools they have quotas of."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 
@@ -75,6 +75,7 @@ class Department:
     """
     Args:
         id: a decimal number as text; never given twice.
+        default_pools, training_nodes, workspace_nodes: of its projects that have none, each; see Project.
         extras: what its client said beyond that, to be given back.
     """
 
@@ -83,6 +84,8 @@ class Department:
     quotas: tuple[PoolQuota, ...] = ()
     rules: Rules = Rules()
     default_pools: tuple[str, ...] = ()
+    training_nodes: tuple[str, ...] = ()
+    workspace_nodes: tuple[str, ...] = ()
     stamp: Stamp = Stamp()
     extras: dict[str, object] = field(default_factory=dict[str, object])
 
@@ -137,8 +140,34 @@ class NodePool:
 
 @dataclass(frozen=True, slots=True)
 class Org:
-    """All of it at one moment: what the scheduler's queues are made from."""
+    """
+    All of it at one moment: what the scheduler's queues are made from.
+
+    Args:
+        in_effect: the projects with what they inherit; the same object where that is nothing.
+    """
 
     departments: tuple[Department, ...] = ()
     projects: tuple[Project, ...] = ()
     pools: tuple[NodePool, ...] = ()
+    in_effect: tuple[Project, ...] = ()
+
+    @classmethod
+    def of(
+        cls, departments: tuple[Department, ...], projects: tuple[Project, ...], pools: tuple[NodePool, ...]
+    ) -> "Org":
+        above = {d.id: d for d in departments}
+        found = tuple(
+            inheriting(p, above[p.department_id]) if p.department_id in above else p for p in projects
+        )
+        return cls(departments, projects, pools, found)
+
+
+def inheriting(project: Project, department: Department) -> Project:
+    """With its department's pools and node types, each where it has none of its own."""
+    inherited = {
+        name: getattr(department, name)
+        for name in ("default_pools", "training_nodes", "workspace_nodes")
+        if getattr(department, name) and not getattr(project, name)
+    }
+    return replace(project, **inherited) if inherited else project

@@ -13,7 +13,13 @@ SERVER = re.compile(rf"({_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{{
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What may be shown of a login. `server`: host[:port]; Docker Hub is `docker.io`."""
+    """
+    What may be shown of a login.
+
+    Args:
+        server: host[:port]; Docker Hub is `docker.io`.
+        visibility: `public` is for all of its workspace, `private` for its owner and admins.
+    """
 
     workspace: str
     name: str
@@ -21,6 +27,7 @@ class Registry:
     username: str
     owner: str
     created_at_ms: int
+    visibility: str = "public"
 
     @property
     def label(self) -> str:
@@ -29,10 +36,16 @@ class Registry:
 
 
 @dataclass(frozen=True, slots=True)
-class PullLogin:
-    """The login for one pull, None for a pull without; and why some that were named cannot be used."""
+class PullLogins:
+    """
+    What one pull may log in with.
 
-    login: RegistryLogin | None
+    Args:
+        logins: for its registry, in the order in which they are tried; none: a pull without.
+        unusable: why some that were named cannot be used.
+    """
+
+    logins: tuple[RegistryLogin, ...] = ()
     unusable: tuple[str, ...] = ()
 
 

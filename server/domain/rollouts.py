@@ -77,4 +77,4 @@ def begun_anew(
     known = [*workload.before, Revision(workload.spec, workload.first_attempt, now_ms)]
     before = tuple(replace(r, replaced_at_ms=now_ms) for r in known if r.first_attempt in serving)
     first = max((a.number for a in attempts), default=0) + 1
-    return replace(workload, spec=spec, first_attempt=first, before=before, rollout_failed="")
+    return replace(workload, spec=spec, first_attempt=first, before=before, rollout_failed="", failed="")

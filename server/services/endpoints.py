@@ -35,11 +35,14 @@ async def create_endpoint(
     spec: WorkloadSpec,
     warnings: Sequence[tuple[str, str]],
     kind: str = KIND,
+    sole_among: Sequence[str] = BOTH,
+    decided_replicas: int | None = None,
 ) -> Workload:
+    """As `create_workload`."""
     check_host_form(services, workspace, name)
     return await create_workload(
         services, workspace=workspace, name=name, kind=kind, owner=owner, spec=spec, warnings=warnings,
-        sole_among=BOTH,
+        sole_among=sole_among, decided_replicas=decided_replicas,
     )  # fmt: skip
 
 
@@ -99,7 +102,7 @@ def changed(workload: Workload, attempts: Sequence[Attempt], spec: WorkloadSpec,
     if spec == workload.spec:
         return _awake(workload) if is_asleep(workload) else workload
     was_stopped, before = workload.spec.is_stopped, replace(spec, **same)
-    is_heavy = before != workload.spec or _probes(spec) != _probes(workload.spec)
+    is_heavy = before != workload.spec or _probes(spec) != _probes(workload.spec) or bool(workload.failed)
     version = (workload.major + 1, 0) if is_heavy else (workload.major, workload.minor + 1)
     after = replace(workload, major=version[0], minor=version[1])
     if was_stopped and not spec.is_stopped:
@@ -130,10 +133,14 @@ async def change_endpoint(
     *,
     kinds: Sequence[str] = BOTH,
     is_dry_run: bool = False,
+    stamp: Callable[[Workload, Workload], Workload] = lambda _before, after: after,
+    warnings: Sequence[tuple[str, str]] = (),
 ) -> Workload:
     """
     Args:
         make: the new spec from the one there is.
+        stamp: what a dialect keeps of the change, once it is known what it has led to.
+        warnings: as of `create_workload`; read once the change has been made.
 
     Raises:
         Invalid: nothing would change.
@@ -151,9 +158,16 @@ async def change_endpoint(
     def change(workload: Workload, attempts: list[Attempt]) -> tuple[Workload, str]:
         if workload.spec != before:
             raise Conflict(f"{KIND} {name} was changed at the same time; look at it and try again")
-        return changed(workload, attempts, after, now), "UpdateRequested"
+        return stamp(workload, changed(workload, attempts, after, now)), "UpdateRequested"
 
-    return await update_workload(services, who, found.workload.id, change)
+    def tell(session: Session) -> None:
+        for reason, message in warnings:
+            add_event(session, found.id, now, reason, message, type_="Warning")
+
+    workload = await update_workload(services, who, found.workload.id, change)
+    if warnings:
+        await services.store.write(tell)
+    return workload
 
 
 async def approve_replicas(services: Services, who: Caller, name: str, replica: str | None) -> list[str]:

@@ -19,6 +19,7 @@ from .external_tokens import NotProven
 from .identity_providers import IdentityProviders
 
 ALGORITHM, KEY_BYTES = "HS256", 32
+KEY_FILE = "token.key"  # in the data directory
 ACCESS, REFRESH = "access", "refresh"
 ISSUER = "homeport"
 MOST_REMEMBERED = 256

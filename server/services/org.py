@@ -9,7 +9,7 @@ from sqlmodel import Session
 
 from ..domain.inventory import HostNode
 from ..domain.org import Department, NodePool, Org, PoolQuota, Project, Stamp
-from ..domain.pools import in_pools, whole_machine, with_notes
+from ..domain.pools import POOL_LABEL, in_pools, whole_machine, with_notes
 from ..errors import Conflict, Invalid, NotFound
 from ..store import org as rows
 from ..store.org import OrgRows
@@ -22,7 +22,6 @@ DEFAULT = "default"  # what a fresh server holds, beside project `local`
 SYSTEM = "homeport"  # who made that
 
 Unit = TypeVar("Unit", Department, Project, NodePool)
-QuotaChange = Callable[[Sequence[PoolQuota]], Sequence[PoolQuota]]
 
 
 @dataclass(slots=True)
@@ -42,7 +41,7 @@ def _seen(services: Services) -> _Seen:
     if seen.rows is not stored or seen.machine is not services.nodes:
         nodes = in_pools(with_notes(services.nodes, dict(stored.notes)), stored.pools)
         everything = whole_machine(nodes, stored.pools)
-        seen.org = Org(
+        seen.org = Org.of(
             tuple(replace(d, quotas=everything) if owns else d for d, owns in stored.departments),
             tuple(replace(p, quotas=everything) if owns else p for p, owns in stored.projects),
             stored.pools,
@@ -168,7 +167,7 @@ async def create_department(services: Services, draft: Department, *, by: str) -
         rows.save_unit(session, made, owns_machine=False)
         return made
 
-    return await _write(services, insert)
+    return await write(services, insert)
 
 
 async def create_project(services: Services, draft: Project, *, by: str) -> Project:
@@ -196,7 +195,7 @@ async def create_project(services: Services, draft: Project, *, by: str) -> Proj
         rows.save_unit(session, made, owns_machine=False)
         return made
 
-    return await _write(services, insert)
+    return await write(services, insert)
 
 
 async def create_node_pool(services: Services, draft: NodePool, *, by: str) -> NodePool:
@@ -213,7 +212,7 @@ async def create_node_pool(services: Services, draft: NodePool, *, by: str) -> N
         rows.save_unit(session, made)
         return made
 
-    return await _write(services, insert)
+    return await write(services, insert)
 
 
 async def update_department(
@@ -222,7 +221,7 @@ async def update_department(
 ) -> Department:  # fmt: skip
     """
     `change` gets what is there and answers what is to be. Id and name stay, and so do quotas where none are
-    given; else all are replaced by them, as by `set_quotas`, in the same write.
+    given; else all are replaced by them, as by `quotas.set_quotas`, in the same write.
     """
 
     def apply(session: Session) -> Department:
@@ -234,7 +233,7 @@ async def update_department(
         rows.save_unit(session, after, owns_machine=None if quotas is None else False)
         return after
 
-    await _write(services, apply)
+    await write(services, apply)
     return get_department(services, department_id)
 
 
@@ -251,7 +250,7 @@ async def update_project(
         rows.save_unit(session, after, owns_machine=None if quotas is None else False)
         return after
 
-    await _write(services, apply)
+    await write(services, apply)
     return get_project(services, project_id)
 
 
@@ -267,43 +266,7 @@ async def update_node_pool(
         rows.save_unit(session, after)
         return after
 
-    return await _write(services, apply)
-
-
-async def set_quotas(
-    services: Services, unit: Department | Project, quotas: Sequence[PoolQuota], *, merge: bool, by: str
-) -> tuple[PoolQuota, ...]:
-    """As `change_quotas`, to what is known before."""
-    return await change_quotas(services, unit, lambda _there: quotas, merge=merge, by=by)
-
-
-async def change_quotas(
-    services: Services, unit: Department | Project, change: QuotaChange, *, merge: bool, by: str
-) -> tuple[PoolQuota, ...]:
-    """
-    All quotas that the unit has then. From now on they no longer follow the machine.
-
-    Args:
-        change: those that are to be, of those that are there when they are written, so that of what two
-            change at once nothing is lost. Called by the writer: it may look at nothing else.
-        merge: pools that are not named keep what they have; else they have none any more.
-    """
-
-    def apply(session: Session) -> tuple[PoolQuota, ...]:
-        load = rows.load_department if isinstance(unit, Department) else rows.load_project
-        before = load(session, unit.id)
-        if before is None:
-            raise NotFound("department" if isinstance(unit, Department) else "project", unit.id)
-        there = before.quotas or unit.quotas  # what follows the machine is stored as nothing
-        named = change(there)
-        checks.check_quotas(named, rows.names(session, NodePool).values())
-        known = {q.pool: q for q in there} if merge else {}
-        after = tuple((known | {q.pool: q for q in named}).values())
-        stamp = _later_stamp(services, before.stamp, by)
-        rows.save_unit(session, replace(before, quotas=after, stamp=stamp), owns_machine=False)
-        return after
-
-    return await _write(services, apply)
+    return await write(services, apply)
 
 
 async def delete_department(services: Services, department_id: str) -> None:
@@ -322,7 +285,7 @@ async def delete_department(services: Services, department_id: str) -> None:
             raise Conflict(f"department {found.name} has the projects {checks.few(below)}; delete them first")
         rows.remove_department(session, found.id)
 
-    await _write(services, remove)
+    await write(services, remove)
 
 
 async def delete_project(services: Services, project_id: str) -> None:
@@ -345,7 +308,7 @@ async def delete_project(services: Services, project_id: str) -> None:
             )
         rows.remove_project(session, found)
 
-    await _write(services, remove)
+    await write(services, remove)
 
 
 async def delete_node_pool(services: Services, pool_id: str) -> None:
@@ -356,7 +319,7 @@ async def delete_node_pool(services: Services, pool_id: str) -> None:
     name = get_node_pool(services, pool_id).name
     active = services.store.reads.active(services.clock.now_ms())
     named = sorted({f.id for f in active if name in f.workload.spec.node_groups and f.workload.is_wanted})
-    there = [n.id for n in nodes_now(services) if n.node_group == name]
+    there = [n for n in nodes_now(services) if n.node_group == name]
 
     def remove(session: Session) -> None:
         found = rows.load_node_pool(session, pool_id)
@@ -365,21 +328,32 @@ async def delete_node_pool(services: Services, pool_id: str) -> None:
         if found.is_default:
             raise Conflict(f"node pool {found.name} has every node that no other has; it stays")
         if there:
-            label = f"{found.label_key}={found.label_value}"
-            raise Conflict(
-                f"node pool {found.name} has the nodes {checks.few(there)}; take {label} from them first"
-            )
+            names = checks.few([n.id for n in there])
+            raise Conflict(f"node pool {found.name} has the nodes {names}; {_way_out(found, there)}")
         if named:
             raise Conflict(f"node pool {found.name} is asked for by {checks.few(named)}; end or delete it")
         rows.remove_node_pool(session, found)
 
-    await _write(services, remove)
+    await write(services, remove)
+
+
+def _way_out(pool: NodePool, there: Sequence[HostNode]) -> str:
+    """How these nodes leave it: those that bear its label, and those that it was declared with."""
+    label = (pool.label_key, pool.label_value)
+    if all(label in n.labels for n in there):
+        return f"take {'='.join(label)} from them first"
+    declared = next(n.id for n in there if label not in n.labels)
+    return (
+        f"take {'='.join(label)} from those that bear it, and give the others the label {POOL_LABEL} of "
+        f"another pool: homeport node label {declared} {POOL_LABEL}={DEFAULT}"
+    )
 
 
 Answer = TypeVar("Answer")
 
 
-async def _write(services: Services, work: Callable[[Session], Answer]) -> Answer:
+async def write(services: Services, work: Callable[[Session], Answer]) -> Answer:
+    """One write of org units, after which the loop looks at them anew."""
     answer = await services.store.write(work)
     services.poke()  # other quotas, other order
     return answer
@@ -394,7 +368,7 @@ def _changed(
     after = change(before)
     if after.name != before.name:
         raise Invalid("name", f"a {kind} keeps its name, which is {before.name!r}")
-    after = replace(after, id=before.id, stamp=_later_stamp(services, before.stamp, by))
+    after = replace(after, id=before.id, stamp=later_stamp(services, before.stamp, by))
     if isinstance(before, Department | Project):
         return replace(after, quotas=before.quotas if quotas is None else tuple(quotas))
     return replace(after, is_default=before.is_default)
@@ -405,5 +379,5 @@ def _new_stamp(services: Services, by: str) -> Stamp:
     return Stamp(now, by, now, by)
 
 
-def _later_stamp(services: Services, before: Stamp, by: str) -> Stamp:
+def later_stamp(services: Services, before: Stamp, by: str) -> Stamp:
     return replace(before, updated_at_ms=services.clock.now_ms(), updated_by=by)

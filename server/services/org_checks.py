@@ -57,7 +57,7 @@ def namespace_of(project: Project) -> str:
 
 
 def check_free(session: Session, kind: type[Department] | type[Project] | type[NodePool], name: str) -> None:
-    if name in rows.names(session, kind):
+    if rows.has_name(session, kind, name):
         word = {Department: "department", Project: "project", NodePool: "node pool"}[kind]
         raise Conflict(f"there is a {word} named {name!r}; choose another name")
 

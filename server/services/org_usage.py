@@ -147,7 +147,7 @@ def part_of(
             has = Sum(gpus, attempt.cpu_cores, attempt.memory_mib)
             found.append((pool, Usage(has, Sum() if workload.spec.is_preemptible else has, has)))
     if waiting := len(needed(workload, attempts, now_ms).indexes):
-        project = next((p for p in units.projects if p.name == workload.workspace), None)
+        project = next((p for p in units.in_effect or units.projects if p.name == workload.workspace), None)
         order = workload.spec.node_groups or (project.default_pools if project else ())
         pool = next(iter(order), fallback)
         gpu_mib = next((n.gpus[0].memory_mib for n in nodes if n.node_group == pool and n.gpus), 0)

@@ -4,11 +4,12 @@ from sqlmodel import Session
 
 from ...runtime.images import normal_server, registry_of
 from ...runtime.model import RegistryLogin
-from ..domain.registries import NAME, PullLogin, Registry, is_server, unknown_login
+from ..domain.registries import NAME, PullLogins, Registry, is_server, unknown_login
 from ..domain.workload import Workload
-from ..errors import Conflict, Invalid, NotFound, StoreRefused
+from ..errors import Conflict, Forbidden, Invalid, NotFound, StoreRefused
 from ..store import registries as rows
 from ..store import secrets as secret_rows
+from .access import ADMIN, Caller
 from .context import Services
 
 MAX_USERNAME = 256
@@ -16,22 +17,45 @@ MAX_USERNAME = 256
 MAX_PASSWORD_BYTES = 16 * 1024
 
 
-def list_registries(services: Services, workspace: str) -> list[Registry]:
-    return services.store.read(lambda s: rows.registries_of(s, workspace))
+def list_registries(services: Services, who: Caller) -> list[Registry]:
+    """Of the caller's workspace; a private one is its owner's and the admins' only."""
+    found = services.store.read(lambda s: rows.registries_of(s, who.workspace))
+    return [r for r in found if _is_for(r, who.owner)]
 
 
-def known_names(services: Services, workspace: str) -> frozenset[str]:
-    return frozenset(r.name for r in list_registries(services, workspace))
+def _is_for(registry: Registry, owner: str) -> bool:
+    """Whether somebody may know of it, and use it in workloads of theirs."""
+    return registry.visibility == "public" or owner in (registry.owner, ADMIN)
+
+
+def known_names(services: Services, workspace: str, owner: str) -> frozenset[str]:
+    """Those that workloads of `owner` may name."""
+    found = services.store.read(lambda s: rows.registries_of(s, workspace))
+    return frozenset(r.name for r in found if _is_for(r, owner))
+
+
+def count_registries(services: Services, workspace: str) -> int:
+    """The private ones, too."""
+    return len(services.store.read(lambda s: rows.registries_of(s, workspace)))
 
 
 async def create_registry(
-    services: Services, workspace: str, name: str, *, server: str, username: str, password: str, owner: str
+    services: Services,
+    who: Caller,
+    name: str,
+    *,
+    server: str,
+    username: str,
+    password: str,
+    visibility: str = "public",
 ) -> Registry:
     """
     Args:
         server: host[:port], as the image's name begins; for Docker Hub any of its names.
+        visibility: `public`: for all of the caller's workspace; `private`: for the caller.
     """
-    made = Registry(workspace, name, normal_server(server), username, owner, services.clock.now_ms())
+    workspace, now = who.workspace, services.clock.now_ms()
+    made = Registry(workspace, name, normal_server(server), username, who.owner, now, visibility)
     _check(made, password)
 
     def insert(session: Session) -> None:
@@ -76,18 +100,40 @@ def _check(made: Registry, password: str) -> None:
         raise Invalid("password", f"must be at most {MAX_PASSWORD_BYTES} bytes, and none of them NUL")
 
 
-async def delete_registry(services: Services, workspace: str, name: str) -> None:
-    """Also where a workload names it: what was pulled stays, a later pull goes without and says so."""
-    if not await services.store.write(lambda s: rows.remove_registry(s, workspace, name)):
-        raise NotFound("registry login", name)
+async def delete_registry(services: Services, who: Caller, name: str) -> None:
+    """
+    Also where a workload names it: what was pulled stays, a later pull goes without and says so.
+
+    Raises:
+        Forbidden: it is somebody else's, and shared with the caller.
+        NotFound: there is none, or none that the caller may know of.
+    """
+
+    def remove(session: Session) -> None:
+        found = rows.sealed_registry(session, who.workspace, name)
+        if found is None or not _is_for(found[0], who.owner):
+            raise NotFound("registry login", name)
+        if who.owner not in (found[0].owner, ADMIN):
+            raise Forbidden(
+                f"registry login {name!r} is {found[0].owner}'s: only they and admins may remove it; "
+                "`homeport registry add` makes one of your own"
+            )
+        rows.remove_registry(session, who.workspace, name)
+
+    await services.store.write(remove)
 
 
-def login_for(services: Services, workload: Workload) -> PullLogin:
-    """With the password of now: the first of the workload's pull secrets that is for its image's registry."""
-    wanted, unusable = registry_of(workload.spec.image), list[str]()
-    for name in workload.spec.pull_secrets:
+def logins_for(services: Services, workload: Workload, image: str) -> PullLogins:
+    """
+    With the passwords of now: those of the workload's pull secrets that are for the registry of `image`,
+    which one of its replicas runs. Its owner's own come first, then the others, each in the order in which
+    they are named.
+    """
+    wanted, unusable = registry_of(image), list[str]()
+    usable: list[tuple[Registry, RegistryLogin]] = []
+    for name in dict.fromkeys(workload.spec.pull_secrets):
         found = services.store.read(lambda s, n=name: rows.sealed_registry(s, workload.workspace, n))
-        if found is None:
+        if found is None or not _is_for(found[0], workload.owner):
             unusable.append(unknown_login(name))
             continue
         registry, sealed = found
@@ -98,8 +144,9 @@ def login_for(services: Services, workload: Workload) -> PullLogin:
         except StoreRefused as error:
             unusable.append(f"the password of registry login {name!r} cannot be opened: {error}")
             continue
-        return PullLogin(RegistryLogin(name, wanted, registry.username, password), tuple(unusable))
-    return PullLogin(None, tuple(unusable))
+        usable.append((registry, RegistryLogin(name, wanted, registry.username, password)))
+    usable.sort(key=lambda pair: pair[0].owner != workload.owner)
+    return PullLogins(tuple(login for _, login in usable), tuple(unusable))
 
 
 def check_key(services: Services) -> str:

@@ -45,6 +45,12 @@ def check_reservation(
         raise Invalid(field, f"reservation {reservation_id!r} is kept for {', '.join(found.users)}")
 
 
+def unknown_users(services: Services, reservation: Reservation) -> tuple[str, ...]:
+    """Those it is for whom nobody knows: no token is theirs, and no project is called so. Not yet, maybe."""
+    known = {t.owner for t in services.store.reads.tokens()} | {p.name for p in org.list_projects(services)}
+    return tuple(name for name in reservation.users if name not in known)
+
+
 async def create_reservation(
     services: Services,
     name: str,

@@ -242,6 +242,11 @@ def _claim(services: Services, workspace: str, mount: MountRequest) -> Mount:
     return Mount(target, root, "/" + "/".join(parts), mount.is_read_only)
 
 
+def has_claim(services: Services, workspace: str, name: str) -> bool:
+    """Whether it has been mounted before: claims are made at their first use."""
+    return (services.folders.own / "pvc" / workspace / name).is_dir()
+
+
 def disk_usage(services: Services) -> tuple[int, int]:
     """Total and used bytes of the file system that holds the volumes."""
     usage = shutil.disk_usage(services.folders.own)

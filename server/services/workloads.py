@@ -20,6 +20,8 @@ from .context import Services
 
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 Filter = Callable[[Workload], bool]
+# From what there is to what is asked for, and the reason of the event that says so; it may refuse.
+Change = Callable[[Workload, list[Attempt]], tuple[Workload, str]]
 CHUNK = 500  # rows read at a time where a filter is not one of the store's
 
 
@@ -46,6 +48,8 @@ async def create_workload(
     spec: WorkloadSpec,
     warnings: Sequence[tuple[str, str]] = (),
     sole_among: Sequence[str] = (),
+    decided_replicas: int | None = None,
+    claims: Callable[[Session], None] = lambda _session: None,
 ) -> Workload:
     """
     Durable when it returns; the id is the name and four more characters.
@@ -53,6 +57,8 @@ async def create_workload(
     Args:
         warnings: reason and message of events that tell what of the request has no effect.
         sole_among: kinds among which its name is its own, apart from those that are being deleted.
+        decided_replicas: of an endpoint, to begin with; None: as many as its user wants.
+        claims: raises where something that it is to have is somebody else's, at the time of the write.
     """
     _check_places(services, spec)
     if spec.reservation is not None:
@@ -67,13 +73,14 @@ async def create_workload(
         for other in sole_among:
             if load_named(session, workspace, other, name) is not None:
                 raise Conflict(f"{other} {name} is there already; remove it first, or choose another name")
+        claims(session)
         workload_id = new_id(name)
         while load_workload(session, workload_id) is not None:
             workload_id = new_id(name)
         now = services.clock.now_ms()
         workload = Workload(
             workload_id, workspace, name, kind, owner, now, spec,
-            is_due=spec.start_at_ms is None or spec.start_at_ms <= now,
+            is_due=spec.start_at_ms is None or spec.start_at_ms <= now, decided_replicas=decided_replicas,
         )  # fmt: skip
         save_workload(session, workload)
         add_event(session, workload_id, now, "Created", f"{kind} {workload_id} was created by {owner}")
@@ -163,6 +170,12 @@ def list_events(services: Services, who: Caller, workload_id: str) -> Sequence[E
 async def set_stopped(
     services: Services, who: Caller, workload_id: str, *, stopped: bool, at_once: bool = False
 ) -> Workload:
+    return await update_workload(
+        services, who, workload_id, stop_change(services, stopped=stopped, at_once=at_once)
+    )
+
+
+def stop_change(services: Services, *, stopped: bool, at_once: bool = False) -> Change:
     """
     Stopping is a wish: the phase says Stopping until the container has ended. Starting runs it anew.
 
@@ -178,7 +191,7 @@ async def set_stopped(
             changed = replace(workload, spec=spec, retry_at_ms=None, stopped_at_ms=since)
             return changed, "StopRequested"
         if not at_once and any(a.is_live for a in attempts) and workload.spec.is_stopped:
-            raise Conflict(f"job {workload_id} is still stopping; start it once it is stopped")
+            raise Conflict(f"job {workload.id} is still stopping; start it once it is stopped")
         if not workload.spec.is_stopped:
             return workload, ""
         again = begun_anew(workload, attempts)
@@ -187,7 +200,7 @@ async def set_stopped(
         changed = replace(again, spec=spec, runs_failed=0, stopped_by="", suspended_ms=resting)
         return changed, "StartRequested"
 
-    return await update_workload(services, who, workload_id, change)
+    return change
 
 
 async def delete_workload(services: Services, who: Caller, workload_id: str) -> None:
@@ -201,7 +214,7 @@ async def update_workload(
     services: Services,
     who: Caller,
     workload_id: str,
-    change: Callable[[Workload, list[Attempt]], tuple[Workload, str]],
+    change: Change,
 ) -> Workload:
     get_workload(services, who, workload_id)
 

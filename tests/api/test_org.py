@@ -278,6 +278,9 @@ def test_job_that_waits_goes_before_older_ones_when_its_class_is_raised(play: An
         await api.becomes(newer, "running")
         assert api.phase(older) == "queued"
         status, told = await sent(api, "PATCH", f"{JOBS}/{newer}", patch)
+        assert status == 200, "it has that class already"
+        lower = {"spec": {"queue_config": {"priority_class": "low-1000"}}}
+        status, told = await sent(api, "PATCH", f"{JOBS}/{newer}", lower)
         assert (status, told["code"]) == (409, "conflict")
         assert "is running; queue_config can change only while it waits" in told["message"]
         assert (await sent(api, "PATCH", f"{JOBS}/{older}", {"spec": {"queue_config": None}}))[0] == 200

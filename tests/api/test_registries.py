@@ -9,13 +9,14 @@ import pytest
 from homeport.runtime.drivers.simulated import Rule
 from homeport.server.services import registries
 
-from .home import Api, open_api
+from .home import JOBS, Api, open_api
+from .test_privacy import user
 
 PATH, WORKSPACE = "/homeport/registries", "/api/v2/workspaces/local/workspace"
 PASSWORD = "walnut-7c20-login"
 NEW = {"name": "mine", "server": "reg.example:5000", "username": "alice", "password": PASSWORD}
 IMAGE = "reg.example:5000/tool:1"
-PRIVATE = {"container": {"image": IMAGE, "command": ["true"]}, "image_pull_secrets": ["mine"]}
+PRIVATE: Any = {"container": {"image": IMAGE, "command": ["true"]}, "image_pull_secrets": ["mine"]}
 
 
 async def add(api: Api, **more: Any) -> Any:
@@ -34,7 +35,8 @@ def test_login_is_listed_without_its_password_and_counted(play: Any) -> None:
         made = await add(api)
         assert made == {
             "name": "mine", "server": "reg.example:5000", "username": "alice",
-            "owner": "admin@homeport.local", "created_at_ms": api.at.clock.now_ms(),
+            "owner": "admin@homeport.local", "visibility": "public",
+            "created_at_ms": api.at.clock.now_ms(),
         }  # fmt: skip
         assert (await api.client.get(PATH)).json() == [made]
         counts = (await api.client.get(WORKSPACE)).json()["workloads"]
@@ -52,6 +54,53 @@ def test_login_needs_a_token(play: Any) -> None:
         for method in ("GET", "POST"):
             assert (await api.anybody.request(method, PATH, json=NEW)).status_code == 401
         assert (await api.anybody.delete(f"{PATH}/mine")).status_code == 401
+
+    play(scenario)
+
+
+def test_private_login_is_its_owners_and_admins_only(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        ada, bob = await user(api, "ada@example.org"), await user(api, "bob@example.org")
+        hers = NEW | {"name": "hers", "visibility": "private"}
+        for body, headers in ((hers, ada), (NEW | {"name": "ours"}, ada), (NEW | {"name": "his"}, bob)):
+            assert (await api.client.post(PATH, json=body, headers=headers)).status_code == 201
+
+        async def names(headers: dict[str, str] | None = None) -> list[str]:
+            return [one["name"] for one in (await api.client.get(PATH, headers=headers)).json()]
+
+        assert await names(ada) == ["hers", "his", "ours"] == await names()
+        assert await names(bob) == ["his", "ours"]
+        counts = (await api.client.get(WORKSPACE, headers=bob)).json()["workloads"]
+        assert counts["num_image_pull_secrets"] == 3
+        gone = await api.client.delete(f"{PATH}/hers", headers=bob)
+        assert (gone.status_code, gone.json()["message"]) == (404, "no registry login named 'hers'")
+        refused = await api.client.delete(f"{PATH}/ours", headers=bob)
+        assert (refused.status_code, "ada@example.org's" in refused.json()["message"]) == (403, True)
+        assert await names() == ["hers", "his", "ours"]
+        for name, headers in (("hers", ada), ("his", bob), ("ours", None)):
+            assert (await api.client.delete(f"{PATH}/{name}", headers=headers)).status_code == 200
+
+    play(scenario)
+
+
+def test_private_login_goes_with_its_owners_workloads_only(play: Any) -> None:
+    async def scenario(api: Api) -> None:
+        ada, bob = await user(api, "ada@example.org"), await user(api, "bob@example.org")
+        for name, visibility in (("ours", "public"), ("hers", "private")):
+            body = NEW | {"name": name, "visibility": visibility}
+            headers = ada if name == "hers" else bob
+            assert (await api.client.post(PATH, json=body, headers=headers)).status_code == 201
+        names = ["ours", "hers"]
+        for headers, expected, unknown in ((ada, ["hers", "ours"], 0), (bob, ["ours"], 1)):
+            body = {"metadata": {"id": "j"}, "spec": PRIVATE | {"image_pull_secrets": names}}
+            body["spec"] |= {"resource_shape": "cpu.small", "stopped": True}
+            made = (await api.client.post(JOBS, json=body, headers=headers)).json()["metadata"]["id"]
+            workload = api.at.home.services.store.get_workload("local", made)
+            assert workload is not None
+            found = registries.logins_for(api.at.home.services, workload, IMAGE)
+            assert [login.name for login in found.logins] == expected  # the owner's own before others'
+            assert len(found.unusable) == unknown
+            assert len(events(api, made, "FailedToRetrieveImagePullSecret")) == unknown
 
     play(scenario)
 
@@ -155,15 +204,14 @@ def test_login_that_was_removed_is_an_event_and_a_new_one_is_used(play: Any) -> 
         assert workload is not None
         for password in ("first", "second"):
             await add(api, password=password)
-            login = registries.login_for(api.at.home.services, workload).login
-            assert login is not None
+            (login,) = registries.logins_for(api.at.home.services, workload, IMAGE).logins
             assert login.password == password
             await api.client.delete(f"{PATH}/mine")
 
     play(scenario, Rule(image=IMAGE, refuse_pull="gone"))
 
 
-def test_first_named_login_of_the_images_registry_is_used(play: Any) -> None:
+def test_logins_of_the_images_registry_are_tried_in_the_order_in_which_they_are_named(play: Any) -> None:
     async def scenario(api: Api) -> None:
         await add(api, name="hub", server="docker.io")
         await add(api, name="a")
@@ -172,9 +220,10 @@ def test_first_named_login_of_the_images_registry_is_used(play: Any) -> None:
         made = (await api.submit(**PRIVATE | {"image_pull_secrets": names}))["metadata"]["id"]
         workload = api.at.home.services.store.get_workload("local", made)
         assert workload is not None
-        found = registries.login_for(api.at.home.services, workload)
-        assert found.login is not None
-        assert (found.login.name, len(found.unusable)) == ("b", 1)
+        found = registries.logins_for(api.at.home.services, workload, IMAGE)
+        assert ([login.name for login in found.logins], len(found.unusable)) == (["b", "a"], 1)
+        other = registries.logins_for(api.at.home.services, workload, "tool:1")  # what another replica runs
+        assert [login.name for login in other.logins] == ["hub"]
 
     play(scenario)
 
@@ -221,11 +270,11 @@ def test_login_moved_to_another_server_in_the_database_does_not_open(play: Any) 
 
         await add(api)
         await api.at.home.services.store.write(move)
-        image = {"image": "evil.example:5000/tool:1", "command": ["true"]}
+        image: Any = {"image": "evil.example:5000/tool:1", "command": ["true"]}
         made = (await api.submit(**PRIVATE | {"container": image}))["metadata"]["id"]
         workload = api.at.home.services.store.get_workload("local", made)
         assert workload is not None
-        found = registries.login_for(api.at.home.services, workload)
-        assert (found.login, len(found.unusable)) == (None, 1)
+        found = registries.logins_for(api.at.home.services, workload, image["image"])
+        assert (found.logins, len(found.unusable)) == ((), 1)
 
     play(scenario)

@@ -79,11 +79,12 @@ def test_job_of_the_command_line_runs_with_a_login_of_the_command_line(
     inspected = [str(home.engine.inspect_container(name)) for name in home.containers()]
     assert (len(inspected), [text for text in inspected if PASSWORD in text]) == (1, [])
     listed = homeport(home, "list").stdout
-    assert listed.split()[:4] == ["mine", registry.server, USER, "admin@homeport.local"]
+    assert listed.split()[6:11] == ["mine", registry.server, USER, "admin@homeport.local", "public"]
     shown = [call(home, "GET", f"/jobs/{job}{part}") for part in ("", "/events", "/replicas")]
     assert PASSWORD not in f"{listed}{shown}"
     assert homeport(home, "remove", "mine").returncode == 0
-    assert (homeport(home, "list").stdout, running(home, job)) == ("", True)
+    nothing = "no registry logins; `homeport registry add` makes one\n"
+    assert (homeport(home, "list").stdout, running(home, job)) == (nothing, True)
     home.kill()  # what SQLite still had in its log is then in the files, too
     written = [*files_below(home.data_dir).values(), (home.data_dir.parent / "server.log").read_bytes()]
     assert [text for text in written if PASSWORD.encode() in text] == []
@@ -121,6 +122,24 @@ def test_wrong_password_is_told_and_the_next_try_takes_the_right_one(
     add(home, "mine", registry.server)
     eventually("Completed", lambda: sdk.state(home, job) == "Completed")
     assert len(told(home, job, "ImagePullBackOff")) == 1
+
+
+@pytest.mark.docker
+def test_second_login_is_tried_where_the_first_is_refused(home: World, sdk: Sdk, registry: Registry) -> None:
+    image = registry.push(bash_image(home.engine), "team/tool:1")
+    add(home, "old", registry.server, "pw-of-last-year")
+    add(home, "new", registry.server)
+    job = private(home, sdk, image, "old", "new")
+    eventually("Completed", lambda: sdk.state(home, job) == "Completed")
+    assert told(home, job, "ImagePullBackOff") == []
+    homeport(home, "remove", "new")
+    add(home, "new", registry.server, "pw-of-yesterday")
+    registry.forget(image)
+    job = private(home, sdk, image, "old", "new")
+    (refusal,) = eventually("a refusal", lambda: told(home, job, "ImagePullBackOff"))
+    assert "refuses the logins 'old', 'new'" in refusal
+    log = (home.data_dir.parent / "server.log").read_text()
+    assert not any(word in text for word in ("pw-of", PASSWORD) for text in (log, refusal))
 
 
 @pytest.mark.docker
@@ -178,7 +197,9 @@ def test_taken_name_is_refused_and_a_key_of_several_lines_is_kept_whole(shared_h
     assert homeport(shared_home, "add", "cloud", *options, stdin='{\n"key": 1\n}\n').returncode == 0
     again = homeport(shared_home, "add", "cloud", *options, stdin="x")
     assert (again.returncode, "already exists" in again.stderr) == (1, True)
-    assert homeport(shared_home, "list").stdout.split()[:3] == ["cloud", "docker.io", "_json_key"]
+    head, row = homeport(shared_home, "list").stdout.splitlines()
+    assert head.split() == ["NAME", "SERVER", "USERNAME", "OWNER", "VISIBILITY", "CREATED"]
+    assert row.split()[:3] == ["cloud", "docker.io", "_json_key"]
     homeport(shared_home, "remove", "cloud")
 
 

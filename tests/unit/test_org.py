@@ -12,12 +12,12 @@ from sqlmodel import Session
 
 from homeport.runtime.clock import VirtualClock
 from homeport.server.domain.inventory import HostNode, NodeGpu
-from homeport.server.domain.org import Amount, Department, NodePool, PoolQuota, Project, Rank
-from homeport.server.domain.pools import in_pools
+from homeport.server.domain.org import Amount, Department, NodePool, Org, PoolQuota, Project, Rank
+from homeport.server.domain.pools import POOL_LABEL, in_pools, pool_of
 from homeport.server.domain.volumes import HostFolders
 from homeport.server.domain.workload import Attempt, AttemptState, Workload, WorkloadSpec
 from homeport.server.errors import Conflict, HomeportError, Invalid, NotFound
-from homeport.server.services import access, node_notes, org, tokens
+from homeport.server.services import access, node_notes, org, quotas, tokens
 from homeport.server.services.access import Caller
 from homeport.server.services.context import Services
 from homeport.server.services.workloads import create_workload
@@ -102,7 +102,7 @@ def test_quota_of_the_first_project_follows_the_machine_while_nobody_sets_it(ser
     (pool,) = org.list_node_pools(larger)
     assert shown_gpus(org.find_project(larger, "local")) == {pool.id: 16.0}
     quota = PoolQuota(pool.id, Amount(3.0))
-    asyncio.run(org.set_quotas(larger, org.find_project(larger, "local"), [quota], merge=True, by=BY))
+    asyncio.run(quotas.set_quotas(larger, org.find_project(larger, "local"), [quota], merge=True, by=BY))
     assert shown_gpus(org.find_project(services, "local")) == {pool.id: 3.0}
     assert shown_gpus(org.find_department(services, "default")) == {pool.id: 8.0}
     assert not org.follows_machine(services, org.find_project(services, "local"))
@@ -193,7 +193,7 @@ def test_quotas_of_other_pools_stay_only_when_they_are_merged(services: Services
         (PoolQuota(pool.id, Amount(5.0)), False, {pool.id: 5.0}),
     ):
         project = org.get_project(services, project.id)
-        asyncio.run(org.set_quotas(services, project, [quota], merge=merge, by=BY))
+        asyncio.run(quotas.set_quotas(services, project, [quota], merge=merge, by=BY))
         assert shown_gpus(org.get_project(services, project.id)) == expected
 
 
@@ -286,13 +286,11 @@ def test_change_is_stamped_and_leaves_name_id_and_quotas(services: Services) -> 
 def test_change_with_a_quota_that_cannot_be_leaves_nothing(services: Services) -> None:
     made = asyncio.run(org.create_project(services, draft("team"), by=BY))
     (above,) = org.list_departments(services)
-    quotas = (PoolQuota("99"),)
+    none = (PoolQuota("99"),)
     for work in (
-        org.update_project(
-            services, made.id, lambda p: replace(p, description="new"), by="bob", quotas=quotas
-        ),
+        org.update_project(services, made.id, lambda p: replace(p, description="new"), by="bob", quotas=none),
         org.update_department(
-            services, above.id, lambda d: replace(d, extras={"a": 1}), by="bob", quotas=quotas
+            services, above.id, lambda d: replace(d, extras={"a": 1}), by="bob", quotas=none
         ),
     ):
         refused(work, Invalid, "no node pool has the id '99'")
@@ -303,9 +301,9 @@ def test_change_with_a_quota_that_cannot_be_leaves_nothing(services: Services) -
 
 def test_quotas_that_come_with_a_change_no_longer_follow_the_machine(services: Services) -> None:
     local = org.find_project(services, "local")
-    quotas = (PoolQuota("1", gpu=Amount(2)),)
-    after = asyncio.run(org.update_project(services, local.id, lambda p: p, by="bob", quotas=quotas))
-    assert (after.quotas, org.follows_machine(services, after)) == (quotas, False)
+    two = (PoolQuota("1", gpu=Amount(2)),)
+    after = asyncio.run(org.update_project(services, local.id, lambda p: p, by="bob", quotas=two))
+    assert (after.quotas, org.follows_machine(services, after)) == (two, False)
 
 
 def test_project_stays_while_something_runs_in_it(services: Services) -> None:
@@ -350,3 +348,33 @@ def test_namespace_is_of_one_project_and_no_longer_than_one_may_be(services: Ser
     asyncio.run(org.create_project(services, draft("p" * 57), by=BY))
     asyncio.run(org.create_project(services, draft("q" * 63, namespace="q"), by=BY))
     assert org.find_project(services, "q" * 63).namespace == "q"
+
+
+def test_project_inherits_what_it_has_not_itself() -> None:
+    above = Department("2", "ads", default_pools=("fast",), training_nodes=("dgx",), workspace_nodes=("cpu",))
+    own = Project("3", "own", "2", "runai-own", default_pools=("slow",), workspace_nodes=("gpu",))
+    other = Project("4", "other", "9", "runai-other")
+    found = Org.of((above,), (own, other), ())
+    assert found.projects == (own, other)
+    assert found.in_effect == (replace(own, training_nodes=("dgx",)), other)
+    assert found.in_effect[1] is other
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        pytest.param((), "declared", id="where-it-was-declared"),
+        pytest.param(((POOL_LABEL, "default"),), "default", id="where-its-label-says"),
+        pytest.param(((POOL_LABEL, "gone"),), "default", id="a-pool-that-there-is-not"),
+        pytest.param(
+            ((POOL_LABEL, "declared"), ("speed", "fast")), "fast", id="a-pools-own-label-goes-first"
+        ),
+    ],
+)
+def test_node_is_in_the_pool(labels: tuple[tuple[str, str], ...], expected: str) -> None:
+    pools = (
+        NodePool("1", "default", is_default=True),
+        NodePool("2", "declared"),
+        NodePool("3", "fast", "speed", "fast"),
+    )
+    assert pool_of(HostNode("n", "declared", 1, 1, (), labels=labels), pools).name == expected

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from homeport.runtime.drivers.docker_pull import failure_of, pull_failed
+from homeport.runtime.drivers.docker_pull import all_failed, failure_of, pull_failed
 from homeport.runtime.errors import ImagePullFailed, PullFailure
-from homeport.runtime.images import normal_server, registry_of
+from homeport.runtime.images import flaw_of, normal_server, registry_of
 from homeport.runtime.model import RegistryLogin
 from homeport.server.domain.registries import is_server
 from homeport.server.domain.workload import Attempt
@@ -34,6 +34,32 @@ IMAGE = "reg.example:5000/team/denied-tool:1"
 )
 def test_registry_of_an_image(image: str, registry: str) -> None:
     assert registry_of(image) == registry
+
+
+@pytest.mark.parametrize(
+    ("image", "word"),
+    [
+        # As distribution/reference, reference_test.go has them, but for the last.
+        *((good, "") for good in (
+            "test_com", "test.com:tag", "test.com:5000", "test.com/repo:tag", "test:5000/repo",
+            "test:5000/repo:tag", "lowercase:Uppercase", "a/a/a/a:tag", "sub-dom1.foo.com/bar/baz/quux",
+            "sub-dom1.foo.com/bar/baz/quux:some-long-tag", "b.gcr.io/test.example.com/my-app:test",
+            "xn--n3h.com/myimage:xn--n3h.com", "foo_bar.com:8080", "foo/foo_bar.com:8080", "192.168.1.1/repo",
+            "[2001:db8::1]:5000/repo", "localhost:80/repo", f"test:5000/repo@sha256:{'f' * 64}",
+            f"test:5000/repo:tag@sha256:{'f' * 64}", f"sha256:{'a' * 64}", "a__b/c--d", "Host.IO/a",
+        )),
+        ("", "no path"), (":justtag", "no path"), ("@sha256:" + "f" * 64, "no path"),
+        ("repo@sha256:ffff", "no digest"), ("validname@invaliddigest:" + "g" * 64, "no digest"),
+        ("Uppercase:tag", "capital letters"), ("test:5000/Uppercase/lowercase:tag", "capital letters"),
+        ("a" * 256, "longer than 255"), ("aa/asdf$$^/aa", "no path"), ("a//b", "no path"), ("a/", "no path"),
+        ("-test:80", "no path"), ("a:b:c", "no tag"), ("a:" + "t" * 129, "no tag"), ("a:", "no tag"),
+        ("-a.io/x", "no HOST"), ("a.io:port/x", "no HOST"), ("https://x/y", "a scheme"), ("a b", "a space"),
+        ("a\n", "a space"), ("tool\x7f", "control character"), ("ü", "no path"),
+    ],
+)  # fmt: skip
+def test_name_that_no_image_can_have_is_told_why(image: str, word: str) -> None:
+    told = flaw_of(image)
+    assert (word in told, bool(told)) == (True, bool(word)), told
 
 
 @pytest.mark.parametrize(
@@ -95,7 +121,7 @@ def test_every_failure_has_its_remedy(failure: PullFailure) -> None:
 
 
 def test_remedy_names_the_login_that_was_refused_and_those_that_do_not_fit() -> None:
-    refused = remedy(ImagePullFailed(IMAGE, "x", PullFailure.DENIED, login="mine"), ("other", "mine"))
+    refused = remedy(ImagePullFailed(IMAGE, "x", PullFailure.DENIED, logins=("mine",)), ("other", "mine"))
     assert "refuses the login 'mine'" in refused
     unfit = remedy(ImagePullFailed(IMAGE, "x", PullFailure.DENIED), ("other", "mine"))
     assert "'other', 'mine' is none" in unfit
@@ -105,7 +131,7 @@ def test_remedy_names_the_login_that_was_refused_and_those_that_do_not_fit() -> 
 def test_answer_that_repeats_the_login_is_not_quoted(text: str) -> None:
     login = RegistryLogin("mine", "reg.example:5000", "alice", "hush-9f")
     error = pull_failed(IMAGE, f"denied: {text}", login)
-    assert (error.failure, error.login) == (PullFailure.DENIED, "mine")
+    assert (error.failure, error.logins) == (PullFailure.DENIED, ("mine",))
     assert "you sent" not in str(error)
     assert "YWxp" not in str(error)
     assert "hush" not in repr(login)
@@ -122,6 +148,34 @@ def test_pauses_between_pulls_double_up_to_five_minutes() -> None:
         assert f"next try in {pauses[-1]:g} s" in record.message
     assert pauses == [10, 20, 40, 80, 160, 300, 300]
     assert "has no such image or tag" in record.message
+
+
+def test_attempt_ends_where_no_image_can_have_that_name() -> None:
+    attempt = Attempt("r", 1, "w", 0, "n", 1, 1, 1)
+    record = failed_launch(attempt, ImagePullFailed("a::b", "invalid reference", PullFailure.INVALID), 0)
+    assert (record.reason, record.attempt.is_live) == ("FailedToStart", False)
+    assert "not tried again" in record.message
+
+
+def refused(name: str, failure: PullFailure = PullFailure.DENIED) -> ImagePullFailed:
+    return ImagePullFailed(IMAGE, f"no to {name}", failure, (name,))
+
+
+def test_several_logins_that_fail_are_told_as_one() -> None:
+    assert all_failed([one := refused("a")]) is one
+    both = all_failed([refused("a"), refused("b")])
+    assert (both.failure, both.logins) == (PullFailure.DENIED, ("a", "b"))
+    assert "no to a" in str(both)
+    assert "with 'b': denied" in str(both)
+    assert "refuses the logins 'a', 'b'" in remedy(both, ("a", "b"))
+    let_in = all_failed([refused("a"), refused("b", PullFailure.MISSING)])
+    assert (let_in.failure, let_in.logins) == (PullFailure.MISSING, ("b",))
+    assert "has no such image or tag" in remedy(let_in, ("a", "b"))
+
+
+def test_answer_that_repeats_the_password_of_another_login_is_not_quoted() -> None:
+    tried = [RegistryLogin(n, "reg.example:5000", n, f"hush-{n}") for n in ("a", "b")]
+    assert "hush" not in str(pull_failed(IMAGE, "denied: it was hush-a before", tried[1], tried))
 
 
 def test_pause_is_bounded_after_thousands_of_failures() -> None:

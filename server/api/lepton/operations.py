@@ -103,7 +103,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("jobs", "GET", "/jobs", "test_list_filters_of_each_version_choose_the_same_jobs"),
     Operation("jobs", "POST", "/jobs", "test_job_comes_back_as_it_was_set"),
     Operation("jobs", "GET", "/jobs/{id}", "test_job_runs_to_completed_with_its_log"),
-    Operation("jobs", "PATCH", "/jobs/{id}", "test_older_sdk_follows_a_job_from_creation_to_archive"),
+    Operation("jobs", "PATCH", "/jobs/{id}", "test_every_client_changes_a_job_that_runs"),
     Operation("jobs", "DELETE", "/jobs/{id}", "test_older_sdk_follows_a_job_from_creation_to_archive"),
     Operation("jobs", "GET", "/jobs/{id}/events", "test_job_runs_to_completed_with_its_log"),
     Operation("jobs", "GET", "/jobs/{id}/replicas", "test_older_sdk_follows_a_job_from_creation_to_archive"),

@@ -125,7 +125,16 @@ class Job(Wire):
 class JobPatchSpec(Wire):
     stopped: bool | None = None
     queue_config: QueueConfig | None = None
+    ttl_seconds_after_finished: int | None = Field(default=None, ge=0, le=INT32)
+    max_failure_retry: int | None = Field(default=None, ge=0, le=INT32)
+    max_job_failure_retry: int | None = Field(default=None, ge=0, le=INT32)
+
+
+class JobPatchMetadata(Wire):
+    labels: dict[str, str | None] | None = None
+    visibility: Literal["public", "private"] | None = None
 
 
 class JobPatch(Wire):
+    metadata: JobPatchMetadata = JobPatchMetadata()
     spec: JobPatchSpec = JobPatchSpec()

@@ -15,7 +15,7 @@ from ....domain.reservations import reserved_nodes
 from ....domain.times import LONGEST_S
 from ....domain.workload import Attempt
 from ....errors import Invalid
-from ....services import node_notes, org
+from ....services import node_notes, org, quotas
 from ....services.access import check_runs_server
 from ....services.context import Services
 from .deps import Bearer, Context
@@ -89,14 +89,14 @@ def quotas_of(services: Services, asked: Sequence[QuotaChange]) -> tuple[PoolQuo
 
 async def change_quota(services: Services, unit: Department | Project, change: QuotaChange, by: str) -> None:
     pool_id = org.find_node_pool(services, change.pool).id
-    await org.change_quotas(
+    await quotas.change_quotas(
         services, unit, lambda there: [changed(pool_id, there, change)], merge=True, by=by
     )
 
 
-def changed(pool_id: str, quotas: Sequence[PoolQuota], change: QuotaChange) -> PoolQuota:
+def changed(pool_id: str, there: Sequence[PoolQuota], change: QuotaChange) -> PoolQuota:
     """The quota of that pool as it is to be."""
-    quota = next((q for q in quotas if q.pool == pool_id), PoolQuota(pool_id))
+    quota = next((q for q in there if q.pool == pool_id), PoolQuota(pool_id))
     for resource in RESOURCES:
         before: Amount = getattr(quota, resource)
         asked: AmountChange = getattr(change, resource)
@@ -112,7 +112,7 @@ def changed(pool_id: str, quotas: Sequence[PoolQuota], change: QuotaChange) -> P
 
 def unit_to_wire(services: Services, unit: Department | Project) -> dict[str, Any]:
     pools = {p.id: p.name for p in org.list_node_pools(services)}
-    quotas = [
+    told = [
         {"pool": pools.get(q.pool, q.pool), "rank": q.rank.value}
         | {resource: asdict(getattr(q, resource)) for resource in RESOURCES}
         for q in unit.quotas
@@ -120,7 +120,7 @@ def unit_to_wire(services: Services, unit: Department | Project) -> dict[str, An
     return {
         "id": unit.id,
         "name": unit.name,
-        "quotas": quotas,
+        "quotas": told,
         "follows_machine": org.follows_machine(services, unit),
     }
 
@@ -215,8 +215,8 @@ async def list_projects(ctx: Context, _who: Bearer) -> Response:
 async def create_project(new: NewProject, ctx: Context, who: Bearer) -> Response:
     check_runs_server(who, "make projects")
     department = org.find_department(ctx.services, new.department)
-    quotas = quotas_of(ctx.services, new.quotas)
-    draft = Project("", new.name, department.id, "", quotas, description=new.description)
+    wanted = quotas_of(ctx.services, new.quotas)
+    draft = Project("", new.name, department.id, "", wanted, description=new.description)
     made = await org.create_project(ctx.services, draft, by=who.owner)
     return JSONResponse(project_to_wire(ctx.services, made, 0.0), 201)
 
@@ -252,8 +252,8 @@ async def list_departments(ctx: Context, _who: Bearer) -> Response:
 @router.post("/departments")
 async def create_department(new: NewDepartment, ctx: Context, who: Bearer) -> Response:
     check_runs_server(who, "make departments")
-    quotas = quotas_of(ctx.services, new.quotas)
-    made = await org.create_department(ctx.services, Department("", new.name, quotas), by=who.owner)
+    wanted = quotas_of(ctx.services, new.quotas)
+    made = await org.create_department(ctx.services, Department("", new.name, wanted), by=who.owner)
     return JSONResponse(unit_to_wire(ctx.services, made) | {"projects": []}, 201)
 
 

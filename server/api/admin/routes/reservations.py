@@ -2,13 +2,16 @@
 
 from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from ....domain.reservations import Reservation
 from ....services import reservations
 from ....services.access import check_runs_server
+from ....services.context import Services
 from .deps import Bearer, Context
 
 router = APIRouter()
@@ -25,11 +28,16 @@ class NewReservation(BaseModel):
     users: list[str] = []
 
 
+def to_wire(services: Services, reservation: Reservation) -> dict[str, Any]:
+    """`unknown_users`: those of `users` who have no token yet, and are no project."""
+    return asdict(reservation) | {"unknown_users": reservations.unknown_users(services, reservation)}
+
+
 @router.get("/reservations")
 async def list_reservations(ctx: Context, _who: Bearer) -> Response:
     now = ctx.services.clock.now_ms()
     found = reservations.list_reservations(ctx.services)
-    return JSONResponse([asdict(r) | {"phase": r.phase(now).value} for r in found])
+    return JSONResponse([to_wire(ctx.services, r) | {"phase": r.phase(now).value} for r in found])
 
 
 @router.post("/reservations")
@@ -40,7 +48,7 @@ async def create_reservation(new: NewReservation, ctx: Context, who: Bearer) -> 
         starts_at_ms=None if new.starts_at is None else new.starts_at * 1000,
         lasts=timedelta(seconds=min(new.lasts_s, 10**10)), users=new.users,
     )  # fmt: skip
-    return JSONResponse(asdict(made), 201)
+    return JSONResponse(to_wire(ctx.services, made), 201)
 
 
 @router.delete("/reservations/{name}")

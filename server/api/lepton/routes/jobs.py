@@ -7,11 +7,12 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
 from ....domain.workload import Phase, Workload
-from ....errors import Invalid, NotFound, NotImplementedYet
-from ....services import org, registries, requeue, secrets, volumes, workloads
+from ....errors import Invalid, NotFound
+from ....services import job_changes, org, registries, secrets, volumes, workloads
 from .. import wire
 from ..context import LeptonContext
 from ..labels import parse_selector
+from ..translate import job_patches as patches
 from ..translate import jobs as translate
 from ..translate.foreign import metadata_to_wire
 from ..translate.unheeded import unheeded, unheeded_ports
@@ -37,7 +38,7 @@ async def create_job(job: wire.Job, who: Authorized, ctx: Context) -> Response:
     spec = translate.to_spec(job, shape, node_groups=wanted)
     volumes.check_mounts(ctx.services, who, spec.node_groups, spec.mounts)
     secrets.check_secrets(ctx.services, who, [name for _, name in spec.secret_env])
-    logins = registries.known_names(ctx.services, who.workspace) if spec.pull_secrets else ()
+    logins = registries.known_names(ctx.services, who.workspace, who.owner) if spec.pull_secrets else ()
     workload = await workloads.create_workload(
         ctx.services, workspace=who.workspace, name=name, kind="job", owner=who.owner, spec=spec,
         warnings=[
@@ -143,18 +144,19 @@ async def get_job(
 
 @router.patch("/{ws}/jobs/{job_id}")
 async def update_job(job_id: str, patch: wire.JobPatch, who: Authorized, ctx: Context) -> Response:
-    asked = patch.model_dump(exclude_unset=True).get("spec", {})
-    if others := set(asked) - {"stopped", "queue_config"}:
-        raise NotImplementedYet(f"changing spec.{min(others)} of a job")
-    workload: Workload | None = None
-    if "queue_config" in asked:
-        workload = await requeue.change_standing(
-            ctx.services, who, job_id, lambda spec: translate.with_queue(spec, asked["queue_config"])
-        )
-    if patch.spec.stopped is not None:
-        workload = await workloads.set_stopped(ctx.services, who, job_id, stopped=patch.spec.stopped)
-    if workload is None:
+    """All that it asks for, or nothing of it."""
+    asked = patch.model_dump(exclude_unset=True, by_alias=True)
+    found, attempts = workloads.get_workload(ctx.services, who, job_id)
+    patches.check_fixed(asked, translate.job_to_wire(found.workload, found.phase, attempts))
+    if not patches.is_known(asked):
         raise Invalid("spec", "no valid field to update")  # the clients look for these words
+    changes = [job_changes.described(who, lambda spec: patches.patched(spec, asked))]
+    if "queue_config" in asked.get("spec", {}):
+        queue = asked["spec"]["queue_config"]
+        changes.append(job_changes.requeued(lambda spec: translate.with_queue(spec, queue)))
+    if patch.spec.stopped is not None:
+        changes.append(workloads.stop_change(ctx.services, stopped=patch.spec.stopped))
+    workload = await workloads.update_workload(ctx.services, who, job_id, job_changes.in_turn(changes))
     return _job(ctx, workload)
 
 

@@ -33,7 +33,7 @@ def nodes_of(ctx: LeptonContext, group: str) -> list[HostNode]:
 
 def node_group(ctx: LeptonContext, pool: NodePool) -> dict[str, Any]:
     found = [v for v in volumes.list_volumes(ctx.services, pool.name) if v.is_listed]
-    return translate.node_group_to_wire(pool, nodes_of(ctx, pool.name), found)
+    return translate.node_group_to_wire(pool, nodes_of(ctx, pool.name), found, ctx.services.down_nodes())
 
 
 @router.get("/{ws}/dedicated-node-groups")

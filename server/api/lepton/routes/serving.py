@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ....domain.workload import Phase, Workload, WorkloadSpec
-from ....errors import Invalid
+from ....errors import Invalid, NotImplementedYet
 from ....services import endpoints, registries, secrets, volumes, workloads
 from ....services.access import Caller, new_token
 from ....services.endpoints import KIND, POD
@@ -87,7 +87,8 @@ async def create(ctx: LeptonContext, who: Caller, deployment: Deployment) -> tup
     if ctx.is_secure_by_default and not (is_pod or asked.api_tokens or asked.allow_unauthenticated_access):
         token = new_token()
         asked.api_tokens = [ApiToken(value=token)]
-    logins = registries.known_names(ctx.services, who.workspace) if asked.image_pull_secrets else ()
+    names = asked.image_pull_secrets
+    logins = registries.known_names(ctx.services, who.workspace, who.owner) if names else ()
     workload = await endpoints.create_endpoint(
         ctx.services, workspace=who.workspace, name=translate.deployment_name(deployment), owner=who.owner,
         spec=_spec(ctx, who, deployment), warnings=translate.warnings_of(asked, logins),
@@ -113,6 +114,8 @@ async def change(
     """
 
     def make(old: WorkloadSpec) -> WorkloadSpec:
+        if "spec" not in old.extras:
+            raise NotImplementedYet("to change here what was made through Run:ai")
         is_pod = old.serving is not None and old.serving.is_kept_alive
         whole = merged(old.extras)
         if not tells_tokens:

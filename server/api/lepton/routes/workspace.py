@@ -18,7 +18,7 @@ async def get_display_name(who: Authorized) -> Response:
 @router.get("/{ws}/workspace")
 async def get_workspace(who: Authorized, ctx: Context) -> Response:
     s = ctx.services
-    logins = {"registry": len(registries.list_registries(s, who.workspace))}
+    logins = {"registry": registries.count_registries(s, who.workspace)}
     counts = s.store.reads.counts(who.workspace) | logins
     live = s.store.reads.live_attempts()
     return JSONResponse(

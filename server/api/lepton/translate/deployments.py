@@ -4,12 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ....domain.endpoints import is_ready, serving_of, wanted_replicas
+from ....domain.images import check_image
 from ....domain.inventory import Shape
 from ....domain.workload import Attempt, Phase, Workload, WorkloadSpec
 from ....errors import Invalid, NotImplementedYet
 from .. import wire
 from ..wire_deployments import Deployment, DeploymentSpec, ResourceRequirement
 from . import jobs
+from .foreign import endpoint_to_wire, metadata_to_wire
 from .queue import ENDPOINT_PRIORITY, POD_PRIORITY, standing_of
 from .serving import masked, serving_of_endpoint, serving_of_pod
 from .unheeded import IGNORED, unheeded
@@ -29,6 +31,7 @@ PHASES = {
     Phase.STOPPED: "Stopped",
     Phase.DELETING: "Deleting",
     Phase.ARCHIVED: "Deleting",
+    Phase.FAILED: "Not Ready",
 }
 FOLDED = ("Stopping", "Stopped")  # older clients know them only as "Not Ready"
 # What these fields ask for is not built yet. Refused rather than ignored: the endpoint would run without it.
@@ -55,6 +58,7 @@ def to_spec(deployment: Deployment, shape: Shape) -> WorkloadSpec:
     container = spec.container or wire.Container()
     if not container.image:
         raise Invalid("spec.container.image", f"a {kind} needs an image")
+    check_image("spec.container.image", container.image)
     asked = spec.resource_requirement or ResourceRequirement()
     affinity = asked.affinity or wire.Affinity()
     envs = spec.envs or []
@@ -117,9 +121,10 @@ def deployment_to_wire(
     Args:
         host_ports: of the host, by container port and protocol.
     """
+    given = metadata_to_wire(workload.spec)
     told, ready = PHASES[phase], sum(is_ready(workload, a) for a in attempts)
     metadata = {
-        **workload.spec.extras["metadata"],
+        **given,
         "id": workload.name,
         "name": workload.name,
         "created_at": workload.created_at_ms,
@@ -127,7 +132,7 @@ def deployment_to_wire(
         "semantic_version": f"{workload.major}.{workload.minor}",
         "owner": workload.owner,
         "created_by": workload.owner,
-        "visibility": workload.spec.extras["metadata"].get("visibility") or "public",
+        "visibility": given.get("visibility") or "public",
     }
     serving = serving_of(workload)
     has_url = gateway_url and serving.port is not None and serving.is_exposed
@@ -146,7 +151,7 @@ def deployment_to_wire(
             for port, protocol, _ in workload.spec.ports
         ],
     }
-    return {"metadata": metadata, "spec": workload.spec.extras["spec"], "status": status}
+    return {"metadata": metadata, "spec": endpoint_to_wire(workload.spec), "status": status}
 
 
 def deployment_environment(workload: Workload, attempt: Attempt) -> tuple[tuple[str, str], ...]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ....domain.images import check_image
 from ....domain.inventory import Shape
 from ....domain.registries import NO_LOGIN, unknown_login
 from ....domain.runs import current_run, failures_of, finished_at_ms, replica_runs
@@ -54,6 +55,7 @@ def to_spec(job: wire.Job, shape: Shape, *, node_groups: Sequence[str]) -> Workl
     spec = job.spec
     if not spec.container.image:
         raise Invalid("spec.container.image", "a job needs an image")
+    check_image("spec.container.image", spec.container.image)
     raw = job.model_dump(exclude_unset=True, by_alias=True)
     for field in UNSERVED:
         if raw["spec"].get(field):

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import Any
 
-from ....domain.inventory import HostNode, Shape
+from ....domain.inventory import HostNode, Shape, device_part, gpus_held
 from ....domain.org import NodePool
 from ....domain.volumes import Volume
 from ....domain.workload import Attempt
@@ -35,12 +36,18 @@ def health_word(node: HostNode, unhealthy: Collection[str], down: Collection[str
     return "Degraded" if ill < len(node.gpus) else "Unhealthy"
 
 
+def is_closed(node: HostNode) -> bool:
+    """No workload of this dialect goes there: it has no word for tolerations."""
+    return any(effect in ("NoSchedule", "NoExecute") for _, _, effect in node.taints)
+
+
 PURPOSES = ("job", "deployment")  # what a shape can be asked for
 
 
 def node_group_to_wire(
-    pool: NodePool, nodes: Sequence[HostNode], volumes: Sequence[Volume]
+    pool: NodePool, nodes: Sequence[HostNode], volumes: Sequence[Volume], down: Collection[str]
 ) -> dict[str, Any]:
+    """`down`: nodes that cannot be reached."""
     products = sorted({g.product for n in nodes for g in n.gpus})
     return {
         "metadata": {"id": pool.name, "name": pool.name, "created_at": pool.stamp.created_at_ms},
@@ -51,14 +58,28 @@ def node_group_to_wire(
             "gpu_product": ", ".join(products),
             "desired_nodes": len(nodes),
         },
-        "status": {"ready_nodes": len(nodes), "quota_enabled": True},
+        "status": {"ready_nodes": sum(n.id not in down for n in nodes), "quota_enabled": True},
     }
 
 
-def resource_to_wire(node: HostNode, live: Sequence[Attempt], host: HostFacts) -> dict[str, Any]:
+def gpu_figures(node: HostNode, here: Sequence[Attempt], unhealthy: Collection[str]) -> tuple[float, float]:
+    """
+    GPUs that are taken and GPUs in all. The clients take the difference for what can be had, so a device that
+    is not healthy counts for what is taken of it and no more, and a MIG instance for its part of a device.
+
+    Args:
+        here: what lives on the node. unhealthy: GPUs, by UUID.
+    """
+    taken = {g.uuid: fsum(gpus_held(a.gpu_uuids, a.gpu_portion, (g,)) for a in here) for g in node.gpus}
+    total = fsum(taken[g.uuid] if g.uuid in unhealthy else device_part(g) for g in node.gpus)
+    return round(fsum(taken.values()), 4), round(total, 4)
+
+
+def resource_to_wire(
+    node: HostNode, live: Sequence[Attempt], host: HostFacts, unhealthy: Collection[str]
+) -> dict[str, Any]:
     here = [a for a in live if a.node == node.id]
-    gpu = node.gpus[0] if node.gpus else None
-    product = "" if gpu is None else gpu.product + (" (simulated)" if gpu.is_simulated else "")
+    products = dict.fromkeys(g.product + (" (simulated)" if g.is_simulated else "") for g in node.gpus)
     resource: dict[str, Any] = {
         "cpu": {
             "type": host.architecture, "allocated": sum(a.cpu_cores for a in here), "total": node.cpu_cores,
@@ -70,9 +91,9 @@ def resource_to_wire(node: HostNode, live: Sequence[Attempt], host: HostFacts) -
             "cuda_driver_version": node.driver_version,
         },
     }  # fmt: skip
-    if gpu is not None:
-        taken = sum(len(a.gpu_uuids) * a.gpu_portion for a in here)
-        resource["gpu"] = {"product": product, "allocated": float(taken), "total": float(len(node.gpus))}
+    if node.gpus:
+        taken, total = gpu_figures(node, here, unhealthy)
+        resource["gpu"] = {"product": ", ".join(products), "allocated": taken, "total": total}
     return resource
 
 
@@ -94,7 +115,8 @@ def machine_to_wire(
         "metadata": {"id": node.id, "name": node.id, "created_at": created_at_ms},
         "status": {
             "machine_id": node.id, "node_name": node.id, "hostname": node.id, "provider": "homeport",
-            "status": health_word(node, unhealthy, down), "resource": resource_to_wire(node, live, host),
+            "status": health_word(node, unhealthy, down),
+            "resource": resource_to_wire(node, live, host, unhealthy),
         },
     }  # fmt: skip
 
@@ -118,8 +140,9 @@ def node_to_wire(
     return {
         "metadata": {"id": node.id, "name": node.id, "created_at": created_at_ms},
         "spec": {
-            "unschedulable": False, "dedicated_node_group": node.node_group, "hostname": node.id,
-            "machine_id": node.id, "provider": "homeport", "resource": resource_to_wire(node, live, host),
+            "unschedulable": is_closed(node), "dedicated_node_group": node.node_group, "hostname": node.id,
+            "machine_id": node.id, "provider": "homeport",
+            "resource": resource_to_wire(node, live, host, unhealthy),
         },
         "status": {
             "status": ["NotReady" if node.id in down else "Ready", health_word(node, unhealthy, down)],
@@ -128,7 +151,7 @@ def node_to_wire(
                 {
                     "type": "job", "name": a.workload_id, "id": a.workload_id, "replica_id": a.replica_id,
                     "workspace": workspace, "cpu": a.cpu_cores, "memory": a.memory_mib,
-                    "gpu_count": len(a.gpu_uuids),
+                    "gpu_count": round(gpus_held(a.gpu_uuids, a.gpu_portion, node.gpus), 4),
                 }
                 for a in here
             ],

@@ -111,10 +111,13 @@ def _access(spec: DeploymentSpec) -> Access:
 def _hash(index: int, value: str | None) -> str:
     if not value or value == MASK:
         raise Invalid(f"spec.tokens[{index}].value", "a token is needed, not its mask")
-    try:
-        return hashlib.sha256(value.encode()).hexdigest()
-    except UnicodeEncodeError:
-        raise Invalid(f"spec.tokens[{index}].value", "is not valid text") from None
+    if not all("!" <= c <= "~" for c in value):
+        raise Invalid(
+            f"spec.tokens[{index}].value",
+            "no request could bear it: a header carries the letters, digits and signs of ASCII, without "
+            "spaces; `openssl rand -hex 16` prints one that it does",
+        )
+    return hashlib.sha256(value.encode()).hexdigest()
 
 
 def _is_workspace_token(index: int, token: ApiToken) -> bool:

@@ -1,9 +1,10 @@
 """The workspace and its tokens."""
 
 from collections.abc import Mapping, Sequence
+from math import fsum
 from typing import Any
 
-from ....domain.inventory import HostNode, Shape
+from ....domain.inventory import HostNode, Shape, device_part, gpus_held
 from ....domain.workload import Attempt
 from ....store.reads import Token
 
@@ -24,15 +25,18 @@ def workspace_to_wire(
     is_secure_by_default: bool,
 ) -> dict[str, Any]:
     """The union of what all client versions need; source: WorkspaceInfo of 0.22.9 to 0.47.1."""
+    gpus = {n.id: n.gpus for n in nodes}
     used = {
         "cpu": float(sum(a.cpu_cores for a in live)),
         "memory": sum(a.memory_mib for a in live),
-        "accelerator_num": float(sum(len(a.gpu_uuids) * a.gpu_portion for a in live)),
+        "accelerator_num": round(
+            fsum(gpus_held(a.gpu_uuids, a.gpu_portion, gpus.get(a.node, ())) for a in live), 4
+        ),
     }
     limit = {
         "cpu": float(sum(n.cpu_cores * n.overcommit for n in nodes)),
         "memory": sum(int(n.memory_mib * n.overcommit) for n in nodes),
-        "accelerator_num": float(sum(len(n.gpus) for n in nodes)),
+        "accelerator_num": round(fsum(device_part(g) for n in nodes for g in n.gpus), 4),
     }
     no_services = {"kv_store_num": 0, "queue_num": 0}
     return {
