@@ -50,6 +50,12 @@ class NotImplementedYet(HomeportError):
         self.what = what
 
 
+class NotAcceptable(HomeportError):
+    """It can be told, but in no form that the request takes."""
+
+    code, status = "not_acceptable", 406
+
+
 class TooMany(HomeportError):
     """As many are under way as there may be; it may be tried again."""
 

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 # Counted up when an older gateway could misread what a newer control plane sends.
-PROTOCOL = 2
+PROTOCOL = 3
 # The names of the Host form. The second is where leptonai's `Client("workspace", "endpoint")` looks
 # (0.27.3 and 0.47.1, config.ENDPOINT_BASE_DOMAIN); `homeport exec` leads it here.
 LOCAL_DOMAIN, VENDOR_DOMAIN = "localhost", "xenon.lepton.run"
@@ -52,6 +52,20 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """
+    Tokens that the control plane has signed, and keeps no list of.
+
+    Args:
+        key: of their signature (HS256), in hex.
+        holders: client ids of those whose tokens open the endpoint.
+    """
+
+    key: str = field(repr=False)
+    holders: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class AccessRule:
     """
     Args:
@@ -59,11 +73,13 @@ class AccessRule:
         secrets: sha256 of tokens that are never sent on, whether or not they open this
             endpoint: the workspace's own belong here. `tokens` always count as such.
         networks: addresses and CIDRs that may connect; empty means any.
+        signed: tokens that are good beside `tokens`, and never sent on either.
     """
 
     tokens: frozenset[str] | None = None
     secrets: frozenset[str] = frozenset()
     networks: tuple[str, ...] = ()
+    signed: Signed | None = None
 
     def __post_init__(self) -> None:
         for network in self.networks:
@@ -91,9 +107,13 @@ class Share:
 class Route:
     """
     One endpoint, reached as `/e/{workspace}/{endpoint}/...` and by each of `hosts`; or an ingress,
-    which is reached by its hosts only, and hands on to endpoints.
+    which is reached by its hosts only, and hands on to endpoints; or a port that is exposed, which is
+    reached by its hosts or its prefix only.
 
     Args:
+        is_exposed_port: see above; its `endpoint` tells it from all others.
+        prefix: `/part/part`, of paths that lead to an exposed port and reach it as they are; "": none do.
+            Who browses to one on this machine is sent on to the first of `hosts`.
         shares: makes it an ingress, whose `endpoint` is INGRESS_MARK and its domain. Its `access`
             is asked for beside the endpoint's own; replicas, state and times mean nothing.
         requests_per_minute: of an ingress, over all clients; None means any number.
@@ -119,6 +139,13 @@ class Route:
     may_name_replica: bool = False
     shares: tuple[Share, ...] | None = None
     requests_per_minute: float | None = None
+    is_exposed_port: bool = False
+    prefix: str = ""
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """What no other route may have."""
+        return (*self.hosts, self.prefix) if self.prefix else self.hosts
 
     @property
     def key(self) -> str:
@@ -135,6 +162,7 @@ class Route:
                 "tokens": None if access.tokens is None else sorted(access.tokens),
                 "secrets": sorted(access.secrets),
                 "networks": list(access.networks),
+                "signed": access.signed and _signed_to_json(access.signed),
             },
             "state": self.state.value,
             "balancing": self.balancing.value,
@@ -157,6 +185,7 @@ class Route:
             None if tokens is None else frozenset(tokens),
             frozenset(access.get("secrets", ())),
             tuple(access.get("networks", ())),
+            _signed_from_json(access.get("signed")),
         )
         known["hosts"] = tuple(known.get("hosts", ()))
         known["state"] = RouteState(known.get("state", "serving"))
@@ -164,6 +193,14 @@ class Route:
         shares = known.get("shares")
         known["shares"] = None if shares is None else tuple(_share_from_json(s) for s in shares)
         return cls(**known)
+
+
+def _signed_to_json(signed: Signed) -> dict[str, Any]:
+    return {"key": signed.key, "holders": sorted(signed.holders)}
+
+
+def _signed_from_json(data: Mapping[str, Any] | None) -> Signed | None:
+    return None if data is None else Signed(data["key"], frozenset(data["holders"]))
 
 
 def _share_to_json(share: Share) -> dict[str, Any]:
@@ -178,7 +215,7 @@ def _share_from_json(data: Mapping[str, Any]) -> Share:
 
 
 class HostTaken(ValueError):
-    """Another endpoint has this host name; the table is unchanged."""
+    """Another endpoint has this host name or prefix; the table is unchanged."""
 
     def __init__(self, host: str, owner: str) -> None:
         super().__init__(f"host {host!r} already belongs to {owner}")
@@ -201,19 +238,19 @@ class RouteTable:
         Raises:
             HostTaken: nothing was changed.
         """
-        for host in route.hosts:
+        for host in route.claims:
             owner = self._owners.get(host, route.key)
             if owner != route.key:
                 raise HostTaken(host, owner)
         before = self.remove(route.key)
         self._routes[route.key] = route
-        self._owners.update(dict.fromkeys(route.hosts, route.key))
+        self._owners.update(dict.fromkeys(route.claims, route.key))
         return before
 
     def remove(self, key: str) -> Route | None:
         before = self._routes.pop(key, None)
-        for host in before.hosts if before else ():
-            del self._owners[host]
+        for claim in before.claims if before else ():
+            del self._owners[claim]
         return before
 
     def get(self, key: str) -> Route | None:

@@ -67,6 +67,7 @@ class Traffic:
         self.wakes: set[str] = set()  # keys; whoever has dealt with one takes it out
         self._heard: list[Heard] = []
         self._seconds: dict[str, deque[tuple[int, Counter[tuple[str, str]]]]] = {}
+        self._took: dict[str, deque[tuple[int, int, int]]] = {}  # second, requests, microseconds in all
         self._ended_s: dict[str, float] = {}
         self._woken_s: dict[str, float] = {}  # when a request was last told to wait, before it is counted
         self._marks: dict[str, _Mark] = {}
@@ -106,6 +107,9 @@ class Traffic:
         while seconds[0][0] <= second - WINDOW_S:
             seconds.popleft()
         counted, path = seconds[-1][1], record.path.removeprefix(f"/e/{record.key}") or "/"
+        took = self._took.setdefault(record.key, deque(maxlen=WINDOW_S))
+        number, us = took.pop()[1:] if took and took[-1][0] == second else (0, 0)
+        took.append((second, number + 1, us + record.duration_us))
         what = (record.method, path)
         counted[what if what in counted or len(counted) < MOST_PATHS else (record.method, "")] += 1
 
@@ -128,6 +132,24 @@ class Traffic:
             for (method, path), number in of_second.items()
             if (not methods or method in methods) and (not paths or any(_is_path(path, p) for p in paths))
         )
+
+    def open_now(self, key: str) -> int | None:
+        """Requests that are open, those that wait for a replica with them; None while the gateway is away."""
+        if not self.source.is_live:
+            return None
+        return (self.source.counters().get(key) or TrafficCounters()).open
+
+    def latency_ms(self, key: str) -> float | None:
+        """
+        From request to the answer's end, on average over those that a replica answered in the last
+        minute; 0 where there was none, None while the gateway is away.
+        """
+        if not self.source.is_live:
+            return None
+        oldest = int(self._clock.monotonic_s()) - WINDOW_S
+        recent = [(n, us) for second, n, us in self._took.get(key, ()) if second > oldest]
+        number = sum(n for n, _ in recent)
+        return sum(us for _, us in recent) / number / 1000 if number else 0.0
 
     def idle_s(self, key: str, ready_ms: int) -> float | None:
         """
@@ -165,7 +187,7 @@ class Traffic:
         for route in routes:
             kept.add(route.key)
             self._serving.update((route.key, target.id) for target in route.replicas)
-        for of_key in (self._seconds, self._ended_s, self._woken_s, self._marks):
+        for of_key in (self._seconds, self._took, self._ended_s, self._woken_s, self._marks):
             for key in of_key.keys() - kept:
                 del of_key[key]
         self.wakes &= kept

@@ -14,6 +14,7 @@ CALLS = {
     "Training": ("trainings", "create_training1", "training", "TrainingCreationRequest"),
     "Workspace": ("workspaces", "create_workspace1", "workspace", "WorkspaceCreationRequest"),
     "Distributed": ("distributed", "create_distributed", "distributed", "DistributedCreationRequest"),
+    "Inference": ("inferences", "create_inference1", "inference", "InferenceCreationRequest"),
 }
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from ...runtime.clock import SystemClock
 from ..tls import ServedTls, TlsFiles
 from .feed import AlreadyServed, Feed
-from .gateway import open_listener
+from .listening import open_listener
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:

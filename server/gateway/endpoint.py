@@ -24,11 +24,17 @@ NOT_THERE = Refusal(
 )
 
 
+def form_of(route: Route, scheme: bytes) -> PathForm:
+    """How answers to requests that came by a path are led back there."""
+    prefix = route.prefix if route.is_exposed_port else f"/e/{route.key}"
+    return PathForm(prefix.encode(), scheme, is_kept=route.is_exposed_port)
+
+
 class Endpoint:
     def __init__(self, gateway: "Gateway", route: Route) -> None:
         self.gateway, self.route = gateway, route
         self.key = route.key
-        self.form = PathForm(f"/e/{route.key}".encode(), gateway.scheme)
+        self.form = form_of(route, gateway.scheme)
         self.counters = TrafficCounters()
         self._pools: dict[Target, ReplicaPool] = {}
         self._waiting: dict[Exchange, int] = {}  # and the bytes that are kept for it
@@ -37,6 +43,8 @@ class Endpoint:
 
     def change(self, route: Route) -> None:
         """Open requests go on where they are."""
+        if route.prefix != self.route.prefix:
+            self.form = form_of(route, self.gateway.scheme)
         self.route = route
         self.networks = networks_of(route.access)
         before, self._pools = self._pools, {}

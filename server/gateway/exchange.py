@@ -28,9 +28,12 @@ class Known:
         revision: of the table it was looked up in.
         share: of the ingress that chose the endpoint, which chooses anew for each request.
         path: for the record; None: the request's own.
+        is_lasting: it is true of an equal request, too, until the table changes.
     """
 
-    __slots__ = ("endpoint", "fields", "form", "method", "path", "request", "revision", "share", "start")
+    __slots__ = (
+        "endpoint", "fields", "form", "is_lasting", "method", "path", "request", "revision", "share", "start",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -42,8 +45,11 @@ class Known:
         revision: int,
         share: Share | None = None,
         path: str | None = None,
+        *,
+        is_lasting: bool = True,
     ) -> None:
         self.request, self.endpoint, self.fields = request, endpoint, fields
+        self.is_lasting = is_lasting
         self.form, self.revision, self.share = form, revision, share
         self.start = b"%b %b%b" % (request.method, target, fields)
         self.method, self.path = request.method.decode(), request.path if path is None else path

@@ -6,7 +6,8 @@ import itertools
 import random
 import secrets
 import socket
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from ...runtime.clock import Clock
@@ -20,7 +21,10 @@ from .exchange import Known
 from .headers import write_fields
 from .ingress import EMPTY, Ingress, too_many
 from .limits import Limits
+from .listening import first_of, open_listener
+from .prefixes import Prefixes, own_origin
 from .rates import Guesses
+from .signed import holder_of
 
 NOT_FOUND = Refusal(404, "not_found", "no endpoint is served at this address")
 MISDIRECTED = Refusal(421, "misdirected", "this host name is not the gateway's; `--allow-host` admits it")
@@ -64,6 +68,7 @@ class Gateway:
         self._endpoints: dict[str, Endpoint] = {}
         self._ingresses: dict[str, Ingress] = {}
         self._by_host: dict[str, Endpoint | Ingress] = {}
+        self._prefixes = Prefixes()
         self._guesses = Guesses()
         self._tls: ServedTls | None = None
         self._tls_again_s = 0.0
@@ -90,9 +95,15 @@ class Gateway:
         """
         before = self._table.put(route)
         self.revision += 1
-        for host in before.hosts if before else ():
-            self._by_host.pop(host, None)
+        self._unclaim(before)
         self._serve(route)
+
+    def _unclaim(self, before: Route | None) -> None:
+        """No host and no prefix leads to it any more."""
+        if before is not None:
+            for host in before.hosts:
+                self._by_host.pop(host, None)
+            self._prefixes.remove(before.prefix)
 
     def _serve(self, route: Route) -> None:
         """Begins to, or goes on in another way."""
@@ -104,6 +115,8 @@ class Gateway:
         else:
             found = self._endpoints[route.key] = Endpoint(self, route)
         self._by_host.update(dict.fromkeys(route.hosts, found))
+        if route.prefix and isinstance(found, Endpoint):
+            self._prefixes.put(route.prefix, found)
 
     def _served(self, key: str) -> Endpoint | Ingress | None:
         return self._endpoints.get(key) or self._ingresses.get(key)
@@ -113,8 +126,7 @@ class Gateway:
         if before is None:
             return
         self.revision += 1
-        for host in before.hosts:
-            self._by_host.pop(host, None)
+        self._unclaim(before)
         if before.is_ingress:
             del self._ingresses[key]
         else:
@@ -134,9 +146,7 @@ class Gateway:
             self.remove(key)
         changed = [r for r in wanted.values() if self._table.get(r.key) != r]
         for route in changed:  # a host name may go from one endpoint to another
-            before = self._table.get(route.key)
-            for host in before.hosts if before else ():
-                self._by_host.pop(host, None)
+            self._unclaim(self._table.get(route.key))
         self._table = table
         for route in changed:
             self._serve(route)
@@ -160,7 +170,7 @@ class Gateway:
         """
         name = host_name(request.host) if self._by_host else ""
         endpoint = self._by_host.get(name)
-        prefix, target = b"", request.target
+        prefix, target, is_by_path = b"", request.target, False
         hashed = down.hash_of(request.authorization) if request.authorization else ""
         share: Share | None = None
         is_ours = False
@@ -171,32 +181,54 @@ class Gateway:
                 return chosen
             endpoint, share = chosen
         elif endpoint is None:
-            split = split_target(target)
-            endpoint = self._endpoints.get(split[0]) if split else None
-            if split is None or endpoint is None:
+            found = self._by_path(target)
+            if found is None:
                 return NOT_FOUND
-            _, prefix, target = split
+            endpoint, prefix, target = found
+            is_by_path = True
+            if endpoint.route.prefix and (moved := own_origin(request, endpoint.route, self.scheme)):
+                return moved
         rule = endpoint.route.access
-        is_ours = is_ours or (bool(hashed) and is_secret(rule, hashed))
-        if prefix and not is_ours and not self._is_own_host(request.host):
+        holder = holder_of(request.authorization, rule.signed, self.now_ms()) if rule.signed else ""
+        is_ours = is_ours or bool(holder) or (bool(hashed) and is_secret(rule, hashed))
+        if is_by_path and not is_ours and not self._is_own_host(request.host):
             return MISDIRECTED
-        refusal = self._judge(rule, endpoint.networks, down, hashed)
+        refusal = self._judge(rule, endpoint.networks, down, hashed, holder)
         if refusal is not None:
             endpoint.counters.unauthorized += 1
             self.touched.add(endpoint.key)
             return refusal
         forwarded = down.forwarded if not name.endswith(VENDOR_DOMAIN) else down.forwarded_as("https")
         fields = write_fields(request, prefix, forwarded, hides_token=is_ours)
-        form = endpoint.form if prefix else None
-        return Known(request, endpoint, target, fields, form, self.revision, share)
+        form = endpoint.form if is_by_path else None
+        return Known(request, endpoint, target, fields, form, self.revision, share, is_lasting=not holder)
+
+    def _by_path(self, target: bytes) -> tuple[Endpoint, bytes, bytes] | None:
+        """The endpoint, the prefix that the request loses on its way, and what is left of its target."""
+        split = split_target(target)
+        if split is not None:
+            endpoint = self._endpoints.get(split[0])
+            if endpoint is not None and not endpoint.route.is_exposed_port:
+                return endpoint, split[1], split[2]
+        endpoint = self._prefixes.find(target) if self._prefixes else None
+        return None if endpoint is None else (endpoint, b"", target)
 
     def _through(self, ingress: Ingress, down: Downstream, hashed: str) -> tuple[Endpoint, Share] | Refusal:
         """Past what the ingress itself asks for; the endpoint's own rules come after."""
         refusal = self._judge(ingress.route.access, ingress.networks, down, hashed) or ingress.limit()
         return refusal or ingress.choose() or EMPTY
 
-    def _judge(self, rule: AccessRule, networks: Networks, down: Downstream, hashed: str) -> Refusal | None:
-        """None lets the request pass. Who has tried many wrong tokens has to wait before the next."""
+    def _judge(
+        self, rule: AccessRule, networks: Networks, down: Downstream, hashed: str, holder: str = ""
+    ) -> Refusal | None:
+        """
+        None lets the request pass. Who has tried many wrong tokens has to wait before the next.
+
+        Args:
+            holder: whose signed token it bears, "" where it bears none that is good.
+        """
+        if holder and rule.tokens is not None and rule.signed is not None and holder in rule.signed.holders:
+            rule = replace(rule, tokens=None)
         if rule.tokens is None or not hashed:
             return judge(rule, networks, down.client, hashed)
         guesses, now_s = self._guesses, self.now()
@@ -224,9 +256,8 @@ class Gateway:
         if request is not None:
             request_id, method, path = request.request_id.decode(), request.method.decode(), request.path
             found = self._by_host.get(host_name(request.host))
-            split = split_target(request.target)
-            if found is None and split is not None:
-                found = self._endpoints.get(split[0])
+            if found is None and (below := self._by_path(request.target)) is not None:
+                found = below[0]
             key = found.route.key if found else ""
         self.record(AccessRecord(
             self.now_ms(), request_id, key, "", down.client, method, path, refusal.status,
@@ -358,27 +389,3 @@ class Gateway:
                 await self._sweeper
         for key in (*self._endpoints, *self._ingresses):
             self.remove(key)
-
-
-async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
-    """Returns when one has ended; the others are cancelled."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-def open_listener(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        remedy = "choose another --gateway-port, or end what listens there"
-        raise OSError(error.errno, f"{error.strerror}: {host}:{port}; {remedy}") from error
-    listener.setblocking(False)
-    return listener

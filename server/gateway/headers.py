@@ -136,12 +136,18 @@ class PathForm:
     Puts the prefix that was stripped from a request back into its answer.
 
     Applications know their own paths only; what one sets for `/` must not reach the next endpoint.
+
+    Args:
+        is_kept: the request still has its prefix, and the application knows where it is.
     """
 
     prefix: bytes
     scheme: bytes = b"http"
+    is_kept: bool = False
 
     def location(self, value: bytes, host: bytes) -> bytes:
+        if self.is_kept:
+            return value
         origin, path = b"", value
         start = self.scheme + b"://" + host.lower()
         if host and value.lower().startswith(start):

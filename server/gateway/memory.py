@@ -27,12 +27,14 @@ class Memory:
     def keep(self, known: Known, head: bytes) -> None:
         """b"": it did not come in one piece."""
         request = known.request
-        if not head or not request.keep_alive or known.share is not None:
+        if not head or not request.keep_alive or known.share is not None or not known.is_lasting:
             return
         self.known, self.head, self.size = known, head, len(head)
         prefix = known.form.prefix if known.form else b""
         self._line = b"%b %b/" % (request.method, prefix)
-        self._fields = head[head.find(b"\r\n") :] if request.is_11 else b""
+        # Below an exposed port's prefix there may be that of another.
+        is_alone = known.form is None or not known.form.is_kept
+        self._fields = head[head.find(b"\r\n") :] if request.is_11 and is_alone else b""
 
     def recall(self, data: bytes, end: int, revision: int) -> Known | None:
         """What is known of a head like the last one; it is `data` up to `end`."""

@@ -108,8 +108,8 @@ class ProcessGateway:
         changed = [r for r in wanted if before.get(r.key) != r]
         gone = [r for r in before.routes() if table.get(r.key) is None]
         is_first, self._is_shown = not self._is_shown, True
-        freed = {h for r in (*changed, *gone) if (old := before.get(r.key)) for h in old.hosts}
-        has_moved = bool(freed & {h for r in changed for h in r.hosts})
+        freed = {h for r in (*changed, *gone) if (old := before.get(r.key)) for h in old.claims}
+        has_moved = bool(freed & {h for r in changed for h in r.claims})
         if is_first or has_moved:  # what another control plane has left is replaced, and no host name clashes
             await self._change(self._whole_table())
             return

@@ -96,7 +96,8 @@ def test_value_of_a_secret_is_found_when_it_stands_in_a_journal(play: Any) -> No
 
 def test_example_of_the_docs_is_right_as_it_stands(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
-    code = text.partition("```python\n")[2].partition("```")[0]
+    part = text.partition("\n## In the test's own process\n")[2]
+    code = part.partition("```python\n")[2].partition("```")[0]
     names: dict[str, Any] = {}
     exec(compile(code, "docs/testing.md", "exec"), names)
     names["test_job_is_done_within_two_minutes"](tmp_path)

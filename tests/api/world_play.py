@@ -15,7 +15,7 @@ from homeport.server.domain.serving import Serving
 from homeport.server.domain.workload import TERMINAL, Phase, Workload, WorkloadSpec
 from homeport.server.errors import Conflict, NotFound
 from homeport.server.invariants import Facts
-from homeport.server.services import levers, org
+from homeport.server.services import levers, org, quotas
 from homeport.server.services.access import ADMIN, Caller
 from homeport.server.services.workloads import create_workload, delete_workload, set_stopped
 from homeport.server.testing import InProcessHome, assert_world_ok, open_in_process
@@ -214,7 +214,7 @@ class Player:
                 (pool,) = org.list_node_pools(services)
                 quota = PoolQuota(pool.id, gpu=Amount(gpus, limit))
                 unit = org.find_project(services, project)
-                await org.set_quotas(services, unit, (quota,), merge=False, by=ME)
+                await quotas.set_quotas(services, unit, (quota,), merge=False, by=ME)
             case Break(kind, node, gpu):
                 place = str(gpu) if kind.startswith("gpu") else ""
                 code = XID if kind == "gpu-xid" else 0

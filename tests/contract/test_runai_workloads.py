@@ -409,7 +409,8 @@ REFUSED = [
         "spec.storage.hostPath[0].path", id="a-directory-that-is-not-given",
     ),
     refusal(
-        lambda w: w.train("x", exposedUrls=[{"container": 80}]), 501, "spec.exposedUrls", id="not-served"
+        lambda w: w.train("x", storage={"s3": [{"bucket": "b", "path": "/b"}]}), 501, "spec.storage.s3",
+        id="not-served",
     ),
     refusal(lambda w: w.typed("Training", "get", "nope"), 404, "nope", id="no-such-workload"),
     refusal(lambda w: w.found("color==red"), 400, "color", id="an-unknown-field"),

@@ -219,20 +219,24 @@ def test_field_that_cannot_be_is_named(fields: dict[str, Any], field: str) -> No
 @pytest.mark.parametrize(
     ("fields", "what"),
     [
-        pytest.param({"exposedUrls": [{"container": 80}]}, "spec.exposedUrls", id="a-list"),
-        pytest.param({"createHomeDir": True}, "spec.createHomeDir", id="a-switch"),
+        pytest.param({"imaginary": [{"container": 80}]}, "spec.imaginary", id="a-list"),
+        pytest.param({"imaginary": True}, "spec.imaginary", id="a-switch"),
         pytest.param({"storage": {"s3": [{"bucket": "b"}]}}, "spec.storage.s3", id="within-an-object"),
         pytest.param(
             {"storage": {"pvc": [{"path": "/x", "ephemeral": True}]}}, "spec.storage.pvc[0].ephemeral",
             id="within-a-list",
         ),
-        pytest.param({"security": {"hostIpc": True}}, "spec.security.hostIpc", id="host-namespaces"),
         pytest.param(
-            {"security": {"uidGidSource": "custom"}}, "spec.security.uidGidSource: custom", id="another-value"
+            {"security": {"uidGidSource": "fromIdpToken"}}, "spec.security.uidGidSource: fromIdpToken",
+            id="another-value",
         ),
         pytest.param(
-            {"ports": [{"container": 80, "serviceType": "NodePort"}]}, "spec.ports[0].serviceType: NodePort",
-            id="another-value-within-a-list",
+            {
+                "storage": {
+                    "hostPath": [{"path": "/a", "mountPath": "/x", "mountPropagation": "HostToContainer"}]
+                }
+            },
+            "spec.storage.hostPath[0].mountPropagation: HostToContainer", id="another-value-within-a-list",
         ),
     ],
 )  # fmt: skip

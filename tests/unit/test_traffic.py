@@ -207,3 +207,26 @@ def test_drain_that_another_server_began_is_told_by_the_counters(open_now: int, 
         assert await waited_s(world) == seconds
 
     asyncio.run(main())
+
+
+def test_latency_is_the_mean_of_the_last_minute() -> None:
+    world = World()
+    assert world.traffic.latency_ms(KEY) == 0
+    for duration_us in (1000, 3000):
+        told = AccessRecord(0, "id", KEY, "r", "c", "GET", "/e/local/e/", 200, 0, 0, 0, duration_us, "")
+        world.traffic.records([told, told._replace(replica="")])  # a refusal was no work for a replica
+        world.clock.advance(25)
+    assert world.traffic.latency_ms(KEY) == 2
+    world.clock.advance(15)
+    assert world.traffic.latency_ms(KEY) == 3
+    world.gateway.is_live = False
+    assert world.traffic.latency_ms(KEY) is None
+
+
+def test_open_and_waiting_requests_are_told_while_the_gateway_is_there() -> None:
+    world = World()
+    assert world.traffic.open_now(KEY) == 0
+    world.gateway.told[KEY] = TrafficCounters(open=5, held=3)
+    assert world.traffic.open_now(KEY) == 5
+    world.gateway.is_live = False
+    assert world.traffic.open_now(KEY) is None

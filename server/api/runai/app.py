@@ -65,7 +65,8 @@ class Endpoint:
         sent, form = await _read(request)
         query, body = Query(request.query_params), quirks.without_nulls(sent)
         params, client = found.params(operation), request.client.host if request.client else ""
-        call = Call(self._ctx, operation, params, query, body, who, form, sent, client)
+        accept = request.headers.get("accept", "")
+        call = Call(self._ctx, operation, params, query, body, who, form, sent, client, accept)
         return await served.handler(call)
 
 

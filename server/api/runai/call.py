@@ -29,7 +29,7 @@ class Call:
         body: the JSON value without its nulls; `{}` where nothing was sent. sent: with them.
         form: the fields of a form, where that was sent instead.
         application: who asks; None only for operations that are registered as public.
-        client: the address that it came from; "" where there is none.
+        client: the address that it came from; "" where there is none. accept: the header of that name.
     """
 
     ctx: RunaiContext
@@ -41,6 +41,7 @@ class Call:
     form: Mapping[str, str] = field(default_factory=dict[str, str])
     sent: Any = None
     client: str = ""
+    accept: str = ""
 
     @property
     def who(self) -> Application:

@@ -96,11 +96,18 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *area(
         "inferences",
-        post("/api/v1/workloads/inferences", 202),
-        delete("/api/v1/workloads/inferences/{workload_id}", 202),
-        get("/api/v1/workloads/inferences/{workload_id}"),
-        patch("/api/v1/workloads/inferences/{workload_id}", 202),
-        get("/api/v1/workloads/inferences/{workload_id}/metrics"),
+        post("/api/v1/workloads/inferences", 202, test="test_inference_answers_at_its_url_and_goes"),
+        delete(
+            "/api/v1/workloads/inferences/{workload_id}",
+            202,
+            test="test_inference_answers_at_its_url_and_goes",
+        ),
+        get("/api/v1/workloads/inferences/{workload_id}", test="test_inference_answers_at_its_url_and_goes"),
+        patch("/api/v1/workloads/inferences/{workload_id}", 202, test="test_update_rolls_to_a_new_revision"),
+        get(
+            "/api/v1/workloads/inferences/{workload_id}/metrics",
+            test="test_metrics_tell_how_many_requests_there_were_and_how_long_they_took",
+        ),
         get("/api/v1/workloads/inferences/{workload_id}/pods/{pod_id}/metrics"),
     ),
     *area(
@@ -161,7 +168,10 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *area(
         "pods",
-        get("/api/v1/workloads/inferences/revisions/{revision_id}/pods"),
+        get(
+            "/api/v1/workloads/inferences/revisions/{revision_id}/pods",
+            test="test_update_rolls_to_a_new_revision",
+        ),
         get("/api/v1/workloads/pods", fields=PODS, test="test_pods_of_all_workloads_are_listed_and_counted"),
         get(
             "/api/v1/workloads/pods/count",
@@ -182,9 +192,18 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *area(
         "revisions",
-        get("/api/v1/workloads/inferences/revisions/{revision_id}"),
-        get("/api/v1/workloads/inferences/{workload_id}/revisions"),
-        get("/api/v1/workloads/inferences/{workload_id}/revisions/count"),
+        get(
+            "/api/v1/workloads/inferences/revisions/{revision_id}",
+            test="test_update_rolls_to_a_new_revision",
+        ),
+        get(
+            "/api/v1/workloads/inferences/{workload_id}/revisions",
+            test="test_update_rolls_to_a_new_revision",
+        ),
+        get(
+            "/api/v1/workloads/inferences/{workload_id}/revisions/count",
+            test="test_update_rolls_to_a_new_revision",
+        ),
     ),
     *area(
         "ai-applications",

@@ -1,6 +1,6 @@
 """Suspend, resume and delete."""
 
-from ....errors import Conflict, NotImplementedYet
+from ....errors import Conflict, Invalid, NotImplementedYet
 from ....services import workloads
 from ..call import Call
 from ..translate.phases import ENDED
@@ -18,6 +18,7 @@ async def act(call: Call, seen: Seen, action: str) -> str:
         A sentence that says what happens now.
 
     Raises:
+        Invalid: inferences are not suspended.
         Conflict: it has ended, so that there is nothing to suspend or to resume.
     """
     services, workload = call.ctx.services, seen.workload
@@ -30,6 +31,10 @@ async def act(call: Call, seen: Seen, action: str) -> str:
     if action == "delete":
         await workloads.delete_workload(services, who, workload.id)
         return said
+    if seen.type == "Inference":  # source: runapy 1.224.0, which has no such operation for them
+        raise Invalid(
+            "action", f"{workload.name} is an inference, which no {action} is for; minReplicas 0 lets it rest"
+        )
     if workload.kind != "job":
         raise NotImplementedYet(f"to {action} what was made as a Lepton {workload.kind}")
     if seen.phase in ENDED and action == "suspend":

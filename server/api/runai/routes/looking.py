@@ -10,6 +10,7 @@ from ....errors import NotFound
 from ....services import org
 from ....services.access import ADMIN, Caller
 from ....store.found import Found
+from ....store.host_ports import host_ports_of
 from .. import ids, lists
 from ..call import Call
 from ..translate.phases import states_of
@@ -35,7 +36,10 @@ def where(call: Call) -> Where:
     assert isinstance(known, _Known)
     if known.where is None or known.org is not units or known.nodes is not nodes:
         known.org, known.nodes = units, nodes
-        known.where = where_of(org.get_cluster_id(services), units, nodes, services.shapes)
+        known.where = where_of(
+            org.get_cluster_id(services), units, nodes, services.shapes, call.ctx.gateway_url,
+            call.ctx.host, is_local=call.ctx.is_local,
+        )  # fmt: skip
     return known.where
 
 
@@ -48,11 +52,14 @@ def look(call: Call, found: Sequence[Found]) -> list[Seen]:
     ctx, place = call.ctx, where(call)
     now = ctx.services.clock.now_ms()
     attempts = ctx.services.store.reads.attempts([f.id for f in found]) if found else {}
+    with_ports = [f.id for f in found if f.workload.spec.keeps_host_ports]
+    ports = ctx.services.store.read(lambda s: host_ports_of(s, with_ports)) if with_ports else {}
     return [
         Seen(
             f.workload, f.phase, attempts[f.id], place, now,
             waiting=None if f.phase in QUIET else ctx.waiting(f.id),
             idle=f.phase not in QUIET and ctx.metrics.gpu_percent(f.id) == 0,
+            host_ports=ports.get(f.id, {}),
         )
         for f in found
     ]  # fmt: skip

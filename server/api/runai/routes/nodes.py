@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from ....domain.inventory import HostNode
 from ....services import org
-from .. import lists
+from .. import lists, media
 from ..call import Call
 from ..lists import Read
 from ..registry import Routes
@@ -75,4 +75,4 @@ async def count_nodes_of_cluster(call: Call) -> Response:
 
 @routes.get("/api/v1/nodes/telemetry")
 async def get_node_telemetry(call: Call) -> Response:
-    return call.answer(node_telemetry(call))
+    return media.telemetry(call.accept, node_telemetry(call))

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from ....domain.org import Project
 from ....services import org
 from ....services.org_usage import total
-from .. import lists
+from .. import lists, media
 from ..call import Call
 from ..lists import Read
 from ..registry import Routes
@@ -57,7 +57,8 @@ async def count_projects(call: Call) -> Response:
 
 @routes.get(f"{PATH}/telemetry")
 async def get_telemetry(call: Call) -> Response:
-    return call.answer(org_unit_telemetry(call, is_by_department=False))
+    told = org_unit_telemetry(call, is_by_department=False)
+    return media.telemetry(call.accept, told, has_csv=False)
 
 
 @routes.post(PATH)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from ....domain.org import Department, PoolQuota, Project
 from ....errors import Invalid
-from ....services import org
+from ....services import quotas
 from .. import errors, quirks
 from ..call import Call
 from ..translate import org as translate
@@ -38,8 +38,8 @@ def read_resources(call: Call) -> list[Resources]:
 
 
 async def put_resources(call: Call, unit: Department | Project) -> Response:
-    quotas = translate.quotas_to_domain(read_resources(call), units(call).pools)
-    after = await org.set_quotas(call.ctx.services, unit, quotas, merge=False, by=call.who.name)
+    wanted = translate.quotas_to_domain(read_resources(call), units(call).pools)
+    after = await quotas.set_quotas(call.ctx.services, unit, wanted, merge=False, by=call.who.name)
     return _answer(call, after)
 
 
@@ -49,9 +49,9 @@ async def patch_resources(call: Call, unit: Department | Project) -> Response:
     def change(there: Sequence[PoolQuota]) -> Sequence[PoolQuota]:
         return translate.quotas_to_domain(sent, pools, there)
 
-    after = await org.change_quotas(call.ctx.services, unit, change, merge=True, by=call.who.name)
+    after = await quotas.change_quotas(call.ctx.services, unit, change, merge=True, by=call.who.name)
     return _answer(call, after)
 
 
-def _answer(call: Call, quotas: Sequence[PoolQuota]) -> Response:
-    return call.answer(translate.quotas_to_wire(quotas, units(call).pools))
+def _answer(call: Call, after: Sequence[PoolQuota]) -> Response:
+    return call.answer(translate.quotas_to_wire(after, units(call).pools))

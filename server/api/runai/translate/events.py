@@ -28,6 +28,8 @@ BEGINS: Mapping[str, str] = {
     "StartRequested": "Resuming",
     "DeleteRequested": "Deleting",
 }
+# Where a probe says when it is ready.
+PROBED: Mapping[str, str] = {**BEGINS, "Started": "Initializing", "Ready": "Running", "Unhealthy": "Degraded"}
 ENDS = ("Completed", "Error", "OOMKilled", "FailedToStart", "ContainerGone", "Evicted")  # of one pod
 
 
@@ -53,12 +55,13 @@ def history(rows: Sequence[EventRow], seen: Seen) -> Iterator[dict[str, Any]]:
     """Oldest first. A phase is told where it differs from the one before it; the last is the present one."""
     ends = [i for i, row in enumerate(rows) if row.reason in ENDS]
     phase, at_ms = "", seen.workload.created_at_ms
+    told = BEGINS if seen.spec.readiness is None else PROBED
     for i, row in enumerate(rows):
         at_ms = row.last_ms
         yield _record(at_ms, "Event", {"event": event_to_wire(row, seen)})
         # The end of one pod is that of the whole only where nothing came after it.
         is_end = seen.phase in ENDED and bool(ends) and i == ends[-1]
-        begins = seen.phase if is_end else BEGINS.get(row.reason, phase)
+        begins = seen.phase if is_end else told.get(row.reason, phase)
         if row.reason == "Stopped" and phase == "Pending":
             begins = phase  # what was evicted has ended so, and waits again
         if begins != phase:

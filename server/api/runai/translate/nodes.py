@@ -16,6 +16,7 @@ from ....domain.times import LONGEST_S
 from ....errors import Invalid, NotImplementedYet
 from ..context import TENANT_ID
 from ..wire import NodePoolCreation, NodePoolFields, NodePoolUpdate, PlacementStrategy
+from .ignored import ignored_to_wire, to_keep
 from .org import KEPT, stamp_to_wire, time_to_wire
 
 CLUSTER_NAME = "local"
@@ -96,7 +97,7 @@ def change_pool(before: NodePool, sent: NodePoolUpdate | NodePoolCreation, *, is
     gpu, cpu = _strategies(config.placementStrategy, sent.placementStrategy)
     runtime = config.minGuaranteedRuntime
     known = {} if is_whole else pool_extras(before)
-    kept = known | sent.unknown() | _stored(sent)
+    kept = known | to_keep(sent.unknown()) | _stored(sent)
     return replace(
         base,
         label_key=before.label_key if sent.labelKey is None else sent.labelKey,
@@ -160,18 +161,22 @@ def pool_to_wire(
         "type": pool_phase(mine), "status": "True", "reason": "Nodes" if mine else "NoNodes",
         "message": f"{len(mine)} node(s)",
     }  # fmt: skip
-    return asked | {
-        "id": pool.id,
-        "name": pool.name,
-        "tenantId": TENANT_ID,
-        "clusterId": cluster_id,
-        "clusterName": cluster_name,
-        "isDefault": pool.is_default,
-        "phase": pool_phase(mine),
-        "phaseMessage": "" if mine else "no node has its label",
-        "status": {**asked, "nodes": mine, "conditions": [condition]},
-        **stamp_to_wire(pool.stamp),
-    }
+    return (
+        asked
+        | ignored_to_wire(kept)
+        | {
+            "id": pool.id,
+            "name": pool.name,
+            "tenantId": TENANT_ID,
+            "clusterId": cluster_id,
+            "clusterName": cluster_name,
+            "isDefault": pool.is_default,
+            "phase": pool_phase(mine),
+            "phaseMessage": "" if mine else "no node has its label",
+            "status": {**asked, "nodes": mine, "conditions": [condition]},
+            **stamp_to_wire(pool.stamp),
+        }
+    )
 
 
 # --- nodes

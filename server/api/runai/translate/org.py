@@ -27,6 +27,7 @@ from ..wire import (
     UnitUpdate,
     check_parts,
 )
+from .ignored import ignored_to_wire, to_keep
 
 MIB = 2**20
 UNITS = {"Mib": 1.0, "MB": 1e6 / MIB, "GB": 1e9 / MIB}  # in MiB
@@ -250,13 +251,15 @@ def change_department(before: Department, sent: UnitUpdate, pools: Sequence[Node
         before,
         rules=rules_to_domain(sent.schedulingRules),
         default_pools=pool_names(sent.defaultNodePools, pools),
+        training_nodes=tuple(sent.nodeTypes.training),
+        workspace_nodes=tuple(sent.nodeTypes.workspace),
         extras=before.extras | {KEPT: _kept(sent)},
     )
 
 
 def _kept(sent: UnitUpdate) -> dict[str, object]:
     """What the domain has no field for, by its wire name."""
-    kept: dict[str, object] = sent.unknown()
+    kept: dict[str, object] = to_keep(sent.unknown())
     if sent.description:
         kept["description"] = sent.description
     if sent.nodeTypes != NodeTypes():
@@ -273,21 +276,25 @@ def department_to_wire(
     department: Department, org: Org, usage: UsageByQueue, cluster_id: str
 ) -> dict[str, Any]:
     below = [p for p in org.projects if p.department_id == department.id]
-    return _extras(department) | {
-        "id": department.id,
-        "name": department.name,
-        "clusterId": cluster_id,
-        "description": _extras(department).get("description", ""),
-        "schedulingRules": rules_to_wire(department.rules),
-        "defaultNodePools": list(department.default_pools),
-        "nodeTypes": _extras(department).get("nodeTypes", {}),
-        "resources": quotas_to_wire(department.quotas, org.pools),
-        "totalResources": totals_to_wire(department.quotas),
-        "children": [{"id": p.id, "name": p.name} for p in below],
-        "projectsAggregatedResources": aggregated_to_wire(below, org.pools),
-        "status": usages_to_wire(usage, [p.name for p in below], org.pools),
-        **stamp_to_wire(department.stamp),
-    }
+    return (
+        _extras(department)
+        | ignored_to_wire(_extras(department))
+        | {
+            "id": department.id,
+            "name": department.name,
+            "clusterId": cluster_id,
+            "description": _extras(department).get("description", ""),
+            "schedulingRules": rules_to_wire(department.rules),
+            "defaultNodePools": list(department.default_pools),
+            "nodeTypes": _extras(department).get("nodeTypes", {}),
+            "resources": quotas_to_wire(department.quotas, org.pools),
+            "totalResources": totals_to_wire(department.quotas),
+            "children": [{"id": p.id, "name": p.name} for p in below],
+            "projectsAggregatedResources": aggregated_to_wire(below, org.pools),
+            "status": usages_to_wire(usage, [p.name for p in below], org.pools),
+            **stamp_to_wire(department.stamp),
+        }
+    )
 
 
 def aggregated_to_wire(projects: Sequence[Project], pools: Sequence[NodePool]) -> list[dict[str, Any]]:
@@ -349,8 +356,9 @@ def project_to_wire(project: Project, org: Org, usage: UsageByQueue, cluster_id:
     above = next((d for d in org.departments if d.id == project.department_id), None)
     types = _extras(project).get("nodeTypes", {})
     own_types = _node_types(project.training_nodes, project.workspace_nodes, types.get("names", {}))
-    above_types = _extras(above).get("nodeTypes", {}) if above else {}
-    return {"enforceRunaiScheduler": True} | _extras(project) | {
+    above_names = _extras(above).get("nodeTypes", {}).get("names", {}) if above else {}
+    above_types = _node_types(above.training_nodes, above.workspace_nodes, above_names) if above else {}
+    return {"enforceRunaiScheduler": True} | _extras(project) | ignored_to_wire(_extras(project)) | {
         "id": project.id,
         "name": project.name,
         "clusterId": cluster_id,

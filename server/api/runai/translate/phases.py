@@ -7,8 +7,9 @@ Source: contract section 8; the enum of runapy 1.224.0 (`Phase`, `WorkloadDesire
 from collections.abc import Mapping, Sequence
 
 from .....scheduler.model import Code, Unplaced
+from ....domain.exposures import is_reachable
 from ....domain.runs import current_run, is_below_minimum, minimum, replica_runs, width
-from ....domain.workload import Attempt, AttemptState, Phase, Workload
+from ....domain.workload import Attempt, Phase, Workload
 
 ENDED = ("Completed", "Failed")
 # Those that follow from Homeport's phase alone; the others depend on the attempts.
@@ -57,9 +58,12 @@ def phase_of(workload: Workload, phase: Phase, attempts: Sequence[Attempt]) -> s
 
 
 def _running(workload: Workload, attempts: Sequence[Attempt]) -> str:
-    """Running once all that is to run does; with fewer it is still coming, or has lost some."""
+    """
+    Running once all that is to run does, and is ready where that is asked; with fewer it is still
+    coming, or has lost some.
+    """
     replicas = list(replica_runs(workload, attempts))
-    at_work = [r for r in replicas if any(a.state is AttemptState.RUNNING for a in r.attempts)]
+    at_work = [r for r in replicas if any(is_reachable(workload, a) for a in r.attempts)]
     done = sum(r.has_succeeded for r in replicas)
     if len(at_work) + done >= min(width(workload.spec), len(replicas)):
         return "Running"
@@ -67,7 +71,10 @@ def _running(workload: Workload, attempts: Sequence[Attempt]) -> str:
         return "Running"  # the next one is on its way
     if len(at_work) + done >= minimum(workload.spec) > 1 and not is_below_minimum(workload, attempts):
         return "Running"  # an elastic one has enough
-    return "Degraded" if any(r.failures or r.was_evicted for r in replicas) else "Initializing"
+    has_lost = any(r.failures or r.was_evicted for r in replicas) or any(
+        a.ready_at_ms is not None and a.is_live for r in replicas if r not in at_work for a in r.attempts
+    )
+    return "Degraded" if has_lost else "Initializing"
 
 
 def _last(workload: Workload, attempts: Sequence[Attempt]) -> str:

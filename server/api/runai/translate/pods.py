@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ....domain.endpoints import wanted_replicas
 from ....domain.rollouts import replica_id
 from ....domain.runs import width
 from ....domain.workload import Attempt, AttemptState, Workload
@@ -16,6 +17,7 @@ from ..context import TENANT_ID
 from ..lists import Read, at
 from .org import time_to_wire
 from .priorities import name_of
+from .revisions import of_attempt, revisions_of
 from .seen import Seen, allocated, asked, current
 
 CONTAINER = "main"
@@ -37,7 +39,18 @@ class Pod:
 
     @property
     def id(self) -> str:
-        return ids.of_pod(replica_id(self.of.workload, self.index))
+        return ids.of_pod(
+            self.attempt.replica_id if self.attempt else replica_id(self.of.workload, self.index)
+        )
+
+    @property
+    def revision_id(self) -> str | None:
+        """Only what serves has revisions."""
+        if self.of.spec.serving is None:
+            return None
+        known = revisions_of(self.of)
+        made_from = of_attempt(self.of, self.attempt) if self.attempt else known[-1]
+        return made_from.id_of(self.of.workload)
 
     @property
     def name(self) -> str:
@@ -88,27 +101,39 @@ def pods_of(seen: Seen) -> Iterator[Pod]:
     """
     newest = {a.index: a for a in sorted(current(seen), key=lambda a: a.number)}
     has_none = seen.spec.is_stopped or seen.workload.archived_at_ms is not None
-    if seen.spec.serving is None:
-        size, most = width(seen.spec), seen.spec.completions
-        wanted = set(newest)
-        is_open = seen.phase in ("Pending", "Initializing", "Running", "Degraded", "Unknown")
-        if is_open or not newest:
-            waiting = [i for i in range(most) if i not in wanted]
-            busy = sum(a.is_live for a in newest.values())
-            wanted |= set(waiting[: max(0, size - busy)])
-    else:
-        live = {i: a for i, a in newest.items() if a.is_live}
-        newest = live or newest
-        wanted = set(newest) or set(range(seen.spec.serving.replicas))
+    if seen.spec.serving is not None:
+        yield from _serving(seen, newest, has_none)
+        return
+    size, most = width(seen.spec), seen.spec.completions
+    wanted = set(newest)
+    is_open = seen.phase in ("Pending", "Initializing", "Running", "Degraded", "Unknown")
+    if is_open or not newest:
+        waiting = [i for i in range(most) if i not in wanted]
+        busy = sum(a.is_live for a in newest.values())
+        wanted |= set(waiting[: max(0, size - busy)])
     for index in sorted(wanted):
         attempt = newest.get(index)
         yield Pod(seen, index, attempt, has_none and not (attempt and attempt.is_live))
 
 
+def _serving(seen: Seen, newest: Mapping[int, Attempt], has_none: bool) -> Iterator[Pod]:
+    """
+    Old and new ones that live, and the last of each wanted replica that does not. Where it is to have
+    none, those that there were are over.
+    """
+    live = sorted((a for a in seen.attempts if a.is_live), key=lambda a: (a.index, a.number))
+    for attempt in live:
+        yield Pod(seen, attempt.index, attempt)
+    there = {a.index for a in live}
+    wanted = newest.keys() if has_none else range(wanted_replicas(seen.workload))
+    for index in sorted(set(wanted) - there):
+        yield Pod(seen, index, newest.get(index), has_none)
+
+
 FIELDS: Mapping[str, Read[Pod]] = {
     "clusterId": lambda p: p.of.where.cluster_id,
     "workloadId": lambda p: p.of.id,
-    "revisionId": lambda _p: None,
+    "revisionId": lambda p: p.revision_id,
     "nodeName": lambda p: p.node,
     "currentNodepool": lambda p: p.pool,
     "createdAt": lambda p: at(p.created_ms),
@@ -132,6 +157,7 @@ def pod_to_wire(pod: Pod, *, is_full: bool = False) -> dict[str, Any]:
         "id": pod.id,
         "name": pod.name,
         "workloadId": seen.id,
+        "revisionId": pod.revision_id,
         "clusterId": seen.where.cluster_id,
         "projectId": seen.project.id,
         "priorityClassName": seen.own.get("spec", {}).get("priorityClass") or name_of(spec.priority),

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,7 @@ class Seen:
     """
     Args:
         phase: Homeport's own. waiting: why it has no place yet. idle: its GPUs have had nothing to do.
+        host_ports: those that it keeps, by container port and protocol.
     """
 
     workload: Workload
@@ -34,10 +35,16 @@ class Seen:
     now_ms: int
     waiting: Unplaced | None = None
     idle: bool = False
+    host_ports: Mapping[tuple[int, str], int] = field(default_factory=dict[tuple[int, str], int])
 
     @property
     def spec(self) -> WorkloadSpec:
         return self.workload.spec
+
+    @property
+    def is_gone(self) -> bool:
+        """Deleted, or about to be: nothing leads to it."""
+        return self.workload.is_deleting or self.workload.archived_at_ms is not None
 
     @cached_property
     def own(self) -> Mapping[str, Any]:
@@ -127,6 +134,8 @@ class Seen:
         match self.phase:
             case "Running" | "Degraded":
                 times = [a.started_at_ms for a in self.running if a.started_at_ms]
+                if self.spec.readiness is not None:
+                    times += [a.ready_at_ms for a in self.running if a.ready_at_ms]
             case "Initializing":
                 times = [a.placed_at_ms for a in self.live]
             case "Stopped" if self.workload.stopped_at_ms:
@@ -175,7 +184,10 @@ class Seen:
 def pods_asked(seen: Seen) -> dict[str, int]:
     spec = seen.spec
     if spec.serving is not None:
-        return {"number": spec.serving.replicas}
+        least, scaling = spec.serving.replicas, spec.serving.scaling
+        if scaling is None:
+            return {"number": least}
+        return {"number": least, "min": 0 if scaling.no_traffic_timeout_s else least, "max": scaling.most}
     size = width(spec)
     told = {"number": size}
     if seen.type == "Training" and spec.completions > 1:

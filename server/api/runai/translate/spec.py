@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ....domain.images import check_image
 from ....domain.inventory import HostNode, Shape
 from ....domain.volumes import MountRequest
 from ....domain.workload import Member, Toleration, WorkloadSpec
 from ....errors import Invalid, NotImplementedYet
 from .. import wire_workloads as wire
+from ..wire_inference import InferenceCreation
 from .compute import resources_of
+from .container_options import options_of
 from .distributed import members_of
 from .priorities import TYPES, is_preemptible, value_of
-from .storage import mounts_of
+from .storage import expected_claims, mounts_of
+from .topology import topology_of
 
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 NODE_TYPE = "run.ai/type"  # the label that node types are told by
@@ -39,11 +43,15 @@ class Wanted:
     """
     Args:
         mounts: those of the spec, each with the path of its field. warnings: reason and message of events.
+        expected: claims that are said to be there already, by path of the field and name.
+        secrets: of its volumes, by path of the field and name.
     """
 
     spec: WorkloadSpec
     mounts: tuple[tuple[str, MountRequest], ...]
     warnings: tuple[tuple[str, str], ...]
+    expected: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[tuple[str, str], ...] = ()
 
 
 def check_name(name: str, field: str = "name") -> str:
@@ -66,10 +74,12 @@ def to_spec(
     """
     for path in wire.unserved(creation):
         raise NotImplementedYet(path)
-    asked = _pod_of(creation)
+    asked = pod_of(creation)
     if asked.image is None:
         raise Invalid("spec.image", "is missing; name the image to run")
+    check_image("spec.image", asked.image)
     mounts = mounts_of(asked.storage, name)
+    options = options_of(asked, ((field, mount.target) for field, mount in mounts))
     need = resources_of(asked.compute, machine.nodes, machine.shapes)
     defaults = TYPES[type_]
     priority = value_of(asked.priority_class, defaults)
@@ -108,19 +118,27 @@ def to_spec(
         category=asked.category or defaults.category,
         node_groups=tuple(dict.fromkeys(asked.node_pools)),
         affinity=affinity_of(asked),
+        topology=topology_of(asked),
         tolerations=tuple(_toleration(i, t) for i, t in enumerate(asked.tolerations) if not t.exclude),
         worker_retries=BACKOFF_LIMIT if asked.backoff_limit is None else asked.backoff_limit,
         ttl_s=asked.auto_deletion_time_after_completion_seconds,
         grace_s=asked.termination_grace_period_seconds,
         ends_when_evicted=asked.terminate_after_preemption,
+        container_options=options.options,
         extras={"runai": extras},
     )
-    return Wanted(_with_members(spec, creation, name), mounts, tuple(_warnings(asked)))
+    return Wanted(
+        _with_members(spec, creation, name), mounts,
+        (*_warnings(asked), *((IGNORED, text) for text in options.told)),
+        expected_claims(asked.storage, name), options.secrets,
+    )  # fmt: skip
 
 
-def _pod_of(creation: wire.Creation) -> wire.PodSpec:
+def pod_of(creation: wire.Creation) -> wire.PodSpec:
     match creation:
         case wire.TrainingCreation() | wire.WorkspaceCreation() | wire.DistributedCreation():
+            return creation.spec
+        case InferenceCreation():
             return creation.spec
         case _:
             raise AssertionError(f"{type(creation).__name__} has no spec")
@@ -148,11 +166,21 @@ def _with_members(spec: WorkloadSpec, creation: wire.Creation, name: str) -> Wor
 
 
 def _master(spec: WorkloadSpec, creation: wire.DistributedCreation) -> Member | None:
-    """What the master runs, where it differs; it has the same place, mounts and resources as the workers."""
+    """
+    What the master runs, where it differs; it has the same place, mounts and resources as the workers.
+
+    Raises:
+        Invalid: it is to be the same as the workers and is not. NotImplementedYet: it differs in more.
+
+    Source: runapy 1.224.0, DistributedCreationRequest: with `masterSpecSameAsWorker` it should not be there.
+    """
     master = creation.master_spec
-    if master is None or creation.master_spec_same_as_worker:
+    if master is None:
         return None
-    own = {"image", "command", "args", "working_dir", "environment_variables"}
+    if creation.master_spec_same_as_worker:
+        _check_same(master, creation.spec)
+        return None
+    own = {"image", "command", "args", "working_dir", "environment_variables", "exposed_urls", "ports"}
     for name in sorted(master.model_fields_set - own):
         if name in type(master).model_fields and getattr(master, name) != getattr(creation.spec, name):
             alias = type(master).model_fields[name].alias
@@ -160,6 +188,7 @@ def _master(spec: WorkloadSpec, creation: wire.DistributedCreation) -> Member | 
     plain, secret, fields = variables_of(master.environment_variables, "masterSpec.environmentVariables")
     if secret or fields:
         raise NotImplementedYet("masterSpec.environmentVariables that refer to something")
+    check_image("masterSpec.image", master.image or spec.image)
     return Member(
         image=master.image or spec.image,
         command=argv_of(master.command, "masterSpec.command"),
@@ -167,6 +196,16 @@ def _master(spec: WorkloadSpec, creation: wire.DistributedCreation) -> Member | 
         env=plain,
         working_dir=_working_dir(master.working_dir, "masterSpec.workingDir"),
     )
+
+
+def _check_same(master: wire.PodSpec, worker: wire.PodSpec) -> None:
+    for name in sorted(master.model_fields_set & set(type(master).model_fields)):
+        if getattr(master, name) != getattr(worker, name):
+            alias = type(master).model_fields[name].alias
+            raise Invalid(
+                f"masterSpec.{alias}",
+                f"is not what spec.{alias} is, and masterSpecSameAsWorker is true; leave one of the two out",
+            )
 
 
 def argv_of(text: str | None, field: str) -> tuple[str, ...]:
@@ -272,6 +311,16 @@ def _warnings(asked: wire.PodSpec) -> list[tuple[str, str]]:
         if getattr(asked.compute, name) is not None:
             alias = wire.Compute.model_fields[name].alias
             told.append((IGNORED, f"spec.compute.{alias} is kept, and not enforced on the device"))
+    for i, claim in enumerate(asked.storage.pvc):
+        asks = () if claim.exclude or claim.claim_info is None else _without_effect(claim.claim_info)
+        if asks:
+            told.append(
+                (
+                    IGNORED,
+                    f"spec.storage.pvc[{i}].claimInfo: {', '.join(asks)} kept, and not enforced: a claim "
+                    "is a directory, which has all the room of its disk",
+                )
+            )
     if isinstance(asked, wire.DistributedSpec):
         for name, default in wire.OF_MPI.items():
             if getattr(asked, name) not in (None, default):
@@ -286,3 +335,8 @@ def _warnings(asked: wire.PodSpec) -> list[tuple[str, str]]:
                 )
             )
     return told
+
+
+def _without_effect(info: wire.ClaimInfo) -> tuple[str, ...]:
+    names = ("size", "storage_class", "access_modes")
+    return tuple(str(wire.ClaimInfo.model_fields[n].alias) for n in names if getattr(info, n))

@@ -4,9 +4,22 @@ import re
 
 from ....domain.volumes import CLAIM, LOCAL_DISK, MountRequest, clean_target, split_path
 from ....errors import Invalid
-from ..wire_workloads import Storage
+from ..wire_workloads import Pvc, Storage
 
 NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?")
+
+
+def claim_name(claim: Pvc, workload: str, index: int) -> str:
+    return claim.claim_name or f"{workload}-{index}"
+
+
+def expected_claims(storage: Storage, workload: str) -> tuple[tuple[str, str], ...]:
+    """Path of the field, and name, of each claim that is said to be there already."""
+    return tuple(
+        (f"spec.storage.pvc[{i}].claimName", claim_name(claim, workload, i))
+        for i, claim in enumerate(storage.pvc)
+        if claim.existing_pvc and not claim.exclude
+    )
 
 
 def mounts_of(storage: Storage, workload: str) -> tuple[tuple[str, MountRequest], ...]:
@@ -25,7 +38,7 @@ def mounts_of(storage: Storage, workload: str) -> tuple[tuple[str, MountRequest]
     for i, claim in enumerate(storage.pvc):
         if not claim.exclude:
             at = f"spec.storage.pvc[{i}]"
-            name = claim.claim_name or f"{workload}-{i}"
+            name = claim_name(claim, workload, i)
             if NAME.fullmatch(name) is None:
                 raise Invalid(
                     f"{at}.claimName", f"{name!r} must be at most 63 of a-z, 0-9, '-' and '.', as a DNS name"

@@ -14,6 +14,8 @@ class Where:
     Args:
         projects: by name, which is the workspace of a workload. departments: by id.
         pools: of nodes, by node id. gpu_mib: of devices, by UUID. gpu_parts: what they count for in GPUs.
+        gateway_url: where what workloads serve is reached. host: the address at which host ports are.
+        is_local: both are reached from this machine only.
         guaranteed_s: that preemptible work runs before it may be evicted, by pool; only those that have it.
     """
 
@@ -26,6 +28,9 @@ class Where:
     guaranteed_s: Mapping[str, int]
     nodes: Sequence[HostNode]
     shapes: Sequence[Shape]
+    gateway_url: str = ""
+    host: str = ""
+    is_local: bool = True
 
     def gpus_of(self, attempt: Attempt) -> float:
         """That it has, in devices; what is not there any more counts for nothing."""
@@ -39,14 +44,17 @@ class Where:
         return self.departments.get(self.project_of(workspace).department_id) or Department("", "")
 
 
-def where_of(cluster_id: str, org: Org, nodes: Sequence[HostNode], shapes: Sequence[Shape]) -> Where:
+def where_of(
+    cluster_id: str, org: Org, nodes: Sequence[HostNode], shapes: Sequence[Shape], gateway_url: str = "",
+    host: str = "", *, is_local: bool = True,
+) -> Where:  # fmt: skip
     """
     Args:
         nodes: with their pools as `node_group`.
     """
     return Where(
         cluster_id,
-        {p.name: p for p in org.projects},
+        {p.name: p for p in org.in_effect or org.projects},
         {d.id: d for d in org.departments},
         {n.id: n.node_group for n in nodes},
         {g.uuid: g.memory_mib for n in nodes for g in n.gpus},
@@ -54,4 +62,7 @@ def where_of(cluster_id: str, org: Org, nodes: Sequence[HostNode], shapes: Seque
         {p.name: p.min_runtime_s for p in org.pools if p.min_runtime_s},
         nodes,
         shapes,
+        gateway_url,
+        host,
+        is_local,
     )

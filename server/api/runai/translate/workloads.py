@@ -10,6 +10,8 @@ from typing import Any
 from ..context import TENANT_ID
 from ..lists import Read, at
 from . import phases
+from .connections import connections_of, served_as, urls_of
+from .exposures import exposed_connections, exposed_urls
 from .org import time_to_wire
 from .priorities import name_of
 from .seen import Seen, allocated, arguments_of, asked, command_of, pods_asked
@@ -79,8 +81,8 @@ def record(seen: Seen) -> dict[str, Any]:
         "currentNodePools": seen.pools,
         "images": list(dict.fromkeys((spec.image, *((spec.first.image,) if spec.first else ())))),
         "childrenIds": [],
-        "urls": [],
-        "externalConnections": [],
+        "urls": [*urls_of(seen), *exposed_urls(seen)],
+        "externalConnections": [*connections_of(seen), *exposed_connections(seen)],
         "datasources": [],
         "environments": [],
         "distributedFramework": seen.framework,
@@ -139,6 +141,7 @@ def spec_of(seen: Seen) -> dict[str, Any]:
         "priorityClass": _priority_name(seen),
         "preemptibility": "preemptible" if spec.is_preemptible else "non-preemptible",
         "nodePools": list(spec.node_groups) or None,
+        **(served_as(spec.serving) if spec.serving is not None and seen.type == "Inference" else {}),
         "backoffLimit": spec.worker_retries if spec.serving is None else None,
         "autoDeletionTimeAfterCompletionSeconds": spec.ttl_s,
     }
