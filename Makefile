@@ -11,7 +11,7 @@ demo: venv lep
 	$(BIN)/homeport demo
 
 test: venv clients
-	$(BIN)/python -m pytest tests -n 3
+	$(BIN)/python -m pytest tests -n 3 --dist worksteal
 	@docker version >/dev/null 2>&1 || echo "LEFT OUT: Docker does not answer here, so no test ran on real containers (see the skips above)."
 
 check: venv
