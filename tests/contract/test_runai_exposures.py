@@ -233,9 +233,8 @@ def test_given_url_leads_by_path_or_by_host(home: World, runai: Runai) -> None:
 def test_gateway_leads_to_the_master_of_a_distributed_workload(
     home: World, runai: Runai, within: str
 ) -> None:
-    if home.runtime == "process":
-        pytest.skip("its workers share the ports of the host")
-    work, port, urls = Work(home, runai), 8080, {"exposedUrls": [url(8080)]}
+    work, port = Work(home, runai), free_port()
+    urls = {"exposedUrls": [url(port)]}
     made = work.submit(
         "Distributed", "team", masterSpec=notebook(port) | (urls if within == "masterSpec" else {}),
         spec={"command": WAIT, "numWorkers": 1} | (urls if within == "spec" else {}),

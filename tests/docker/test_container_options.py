@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from homeport.runtime.container_options import ContainerOptions, EmptyDir, SecretVolume, Security
-from homeport.runtime.drivers import docker_inside
+from homeport.runtime.drivers import docker_options
 from homeport.runtime.drivers.docker_stage import mount
 from homeport.runtime.errors import LaunchRefused, MountRejected
 from homeport.runtime.model import Handle
@@ -218,7 +218,7 @@ def test_nothing_is_left_where_the_disk_refuses_an_owner(
     def refuse(*_args: object) -> None:
         raise PermissionError("squashed")
 
-    monkeypatch.setattr(docker_inside.os, "chown", refuse)
+    monkeypatch.setattr(docker_options.os, "chown", refuse)
 
     async def body() -> None:
         options = ContainerOptions(

@@ -282,10 +282,16 @@ def _check_capacity(snapshot: Snapshot, answer: Plan, asks: dict[str, AskClass])
 
 
 def _check_topology(snapshot: Snapshot, answer: Plan, asks: dict[str, AskClass]) -> None:
-    """A node for each domain: who is placed keeps to its rules beside those that are there."""
+    """
+    A node for each domain: who is placed keeps to its rules beside those that are there, among them those of
+    its group that were placed before it.
+    """
+    groups: dict[str, Counter[str]] = {}
+    for running in snapshot.running:
+        groups.setdefault(running.ask.spread, Counter())[running.placement.node] += 1
     for id_, places in answer.placed.items():
-        there = Counter(r.placement.node for r in snapshot.running if r.ask.spread == asks[id_].spread)
-        counts = there + Counter(p.node for p in places)
+        counts = groups.setdefault(asks[id_].spread, Counter())
+        counts.update(p.node for p in places)
         for rule in asks[id_].topology:
             if rule.is_required and rule.max_skew is None:
                 assert len(counts) == 1, "members are apart"
