@@ -77,17 +77,29 @@ class Occupancy:
     ) -> None:
         self._rules, self._domains = ask.topology, cells.domains or [[] for _ in ask.topology]
         self._counts: list[Counter[str | None]] = [Counter() for _ in ask.topology]
+        self._sure: list[Counter[str | None]] = [Counter() for _ in ask.topology]
         self._leasts: dict[int, tuple[int, str]] = {}
         for node in nodes:
-            there = node.tenancy(ask.spread)[with_leaving]
-            if there:
-                self.add(tuple(domain_of(rule.key, node.node) for rule in self._rules), there)
+            most, sure = node.most_of(ask.spread, with_leaving), node.tenancy(ask.spread)[with_leaving]
+            if most:
+                self._add(tuple(domain_of(rule.key, node.node) for rule in self._rules), most, sure)
 
-    def add(self, cell: Cell, members: int = 1) -> None:
-        """Who is in no domain of a rule is nobody's neighbour there."""
-        for value, count in zip(cell, self._counts, strict=True):
+    def add(self, cell: Cell) -> None:
+        """One more, placed in this cycle."""
+        self._add(cell, 1, 1)
+
+    def _add(self, cell: Cell, most: int, sure: int) -> None:
+        """
+        Who is in no domain of a rule is nobody's neighbour there.
+
+        Args:
+            most, sure: with those that are promised a place, and without: a domain that only will have one
+                is as empty until then, and nobody else may be further ahead of it.
+        """
+        for value, count, is_sure in zip(cell, self._counts, self._sure, strict=True):
             if value is not None:
-                count[value] += members
+                count[value] += most
+                is_sure[value] += sure
         self._leasts.clear()
 
     @property
@@ -143,7 +155,7 @@ class Occupancy:
     def _least(self, number: int) -> tuple[int, str]:
         known = self._leasts.get(number)
         if known is None:
-            count = self._counts[number]
+            count = self._sure[number]
             known = min(((count[value], value) for value in self._domains[number]), default=(0, ""))
             self._leasts[number] = known
         return known

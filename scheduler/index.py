@@ -72,7 +72,7 @@ class Index:
             if not group or not node.is_tenant(group, self._with_leaving):
                 found = node
                 break
-            others = node.tenancy(group)[self._with_leaving]
+            others = node.most_of(group, self._with_leaving)
             if not ask.must_spread and (fallback is None or others < fallback[0]):
                 fallback = others, node
             aside.append(heapq.heappop(heap))

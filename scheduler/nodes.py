@@ -17,7 +17,7 @@ class NodeState:
         order: among all nodes; the last word where two are equally good.
         free, later: portion of each device, 0..1, unhealthy ones too.
         whole, later_whole: how many usable devices nobody has any part of.
-        tenants: members of each spread group: now, later.
+        tenants: members of each spread group: now, later. Who is promised a place here comes later.
         version: another one after each change.
     """
 
@@ -86,7 +86,7 @@ class NodeState:
                 free[p] = round(free[p] - portion, DIGITS) if portion != 1.0 else free[p] - 1.0
         if ask.spread:
             now, after = self.tenancy(ask.spread)
-            self.tenants[ask.spread] = (now + 1, after + 1)
+            self.tenants[ask.spread] = (now + (not promised), after + 1)
         self.version += 1
 
     def give_back(self, ask: AskClass, placement: Placement) -> None:
@@ -105,8 +105,13 @@ class NodeState:
         self._count()
 
     def is_tenant(self, group: str, with_leaving: bool) -> bool:
-        """Whether a member of a spread group is here."""
-        return self.tenancy(group)[with_leaving] > 0
+        """Whether a member of a spread group is here, or comes."""
+        return self.most_of(group, with_leaving) > 0
+
+    def most_of(self, group: str, with_leaving: bool) -> int:
+        """How many members of a spread group there may be: now those that come are counted, too."""
+        now, later = self.tenancy(group)
+        return later if with_leaving else max(now, later)
 
     def tenancy(self, group: str) -> tuple[int, int]:
         """How many members of a spread group are here, now and later."""

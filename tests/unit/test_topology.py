@@ -18,6 +18,7 @@ from homeport.server.domain.workload import Workload
 from homeport.server.errors import Invalid
 from homeport.server.snapshot.asks import ask_class
 from tests.unit.asks import ask, node, snapshot
+from tests.unit.scenarios.cluster import Cluster
 from tests.unit.test_runai_specs import spec
 
 HOST = "kubernetes.io/hostname"
@@ -217,3 +218,16 @@ def test_what_cannot_be_is_refused_by_name(fields: dict[str, Any], field: str, r
         spec(**fields)
     assert field in str(refused.value)
     assert remedy in str(refused.value)
+
+
+def test_nobody_goes_ahead_of_a_place_that_is_only_promised() -> None:
+    cluster = Cluster(grace=1, starves_after=2)
+    for number, gpus in enumerate((1, 2, 3)):
+        cluster.add_node(f"n{number}", gpus)
+    cluster.set_quota("a", 0)
+    cluster.submit("a", "1", size=2, minimum=2, p="40", together=HOST)
+    cluster.submit("a", "1", size=4, minimum=2, p="40", spread=f"{HOST}:1")
+    cluster.settle(20)  # each of its cycles is checked: the skew holds with who is there, not with who comes
+    assert Counter(r.placement.node for r in cluster.running.values() if r.workload == "j1") == {
+        "n0": 1, "n1": 2, "n2": 1
+    }  # fmt: skip
