@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
 READ_BYTES = 32 * 1024
+OPEN_S = 30  # a busy machine takes a while to agree on TLS; where nobody listens it is known at once
 LOST = 255  # as ssh has it: the connection broke, and nobody knows how the command ended
 
 
@@ -82,6 +83,7 @@ def connect(values: dict[str, str], path: str) -> "ClientConnection":
             proxy=None,  # the server is this machine's, whatever proxy leads elsewhere
             max_size=MAX_FRAME_BYTES,
             max_queue=16,
+            open_timeout=OPEN_S,
             ping_timeout=None,  # a server whose command does not read answers late
             close_timeout=1,
             **more,
