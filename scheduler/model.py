@@ -275,6 +275,9 @@ class Snapshot:
         starving: ids that have waited for so long that places are kept for them.
         claimants: ids for which others were evicted; what those leave is theirs.
         may_move: nothing is under way to another place, unseen here, which what is moved now could take.
+        to_come: how many are no ask yet and will be one: members beyond the minimum of a gang that waits,
+            and what leaves only to wait again. They count for fair shares, which so depend on what is
+            wanted and not on what of it happens to run. Source: KAI-Scheduler counts all pods of a pod group.
     """
 
     nodes: tuple[Node, ...]
@@ -286,6 +289,7 @@ class Snapshot:
     starving: frozenset[str] = frozenset()
     claimants: frozenset[str] = frozenset()
     may_move: bool = True
+    to_come: Mapping[AskClass, int] = field(default_factory=dict[AskClass, int])
 
 
 class Code(Enum):

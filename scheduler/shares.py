@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import floor, inf
 from typing import Protocol
 
@@ -168,8 +169,9 @@ class Tree:
     def __init__(self, snapshot: Snapshot) -> None:
         self.queues = {q.id: q for q in snapshot.queues}
         if self.queues:
-            asks = {c.queue for c, ids in snapshot.pending.items() if ids}
-            for unknown in sorted((asks | {r.ask.queue for r in snapshot.running}) - set(self.queues)):
+            named = {c.queue for c, ids in snapshot.pending.items() if ids}
+            named |= {c.queue for c in snapshot.to_come} | {r.ask.queue for r in snapshot.running}
+            for unknown in sorted(named - set(self.queues)):
                 self.queues[unknown] = Queue(unknown)
         ranked = sorted(self.queues.values(), key=lambda q: (q.parent is not None, q.age, q.id))
         self.ids: tuple[str, ...] = tuple(q.id for q in ranked)
@@ -228,8 +230,9 @@ class Tree:
         """Fair shares of all queues in all pools, top down, once what runs is counted."""
         if not self.queues:
             return
-        for ask, ids in ground.snapshot.pending.items():
-            count = len(ids)
+        snapshot = ground.snapshot
+        waits = [(ask, len(ids)) for ask, ids in snapshot.pending.items()]
+        for ask, count in chain(waits, snapshot.to_come.items()):
             for pool, (gpus, cpu, memory) in ground.amounts_per_pool(ask).items() if count else ():
                 for account in self.accounts(ask.queue, pool):
                     requested = account.requested

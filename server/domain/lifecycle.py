@@ -16,6 +16,13 @@ def needed(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Need
     return (endpoints if workload.spec.serving else runs).needed(workload, attempts, now_ms)
 
 
+def wanted_replicas(workload: Workload, attempts: Sequence[Attempt]) -> int:
+    """How many live or are to, now or as soon as they may."""
+    if workload.spec.serving:
+        return endpoints.wanted_replicas(workload)
+    return runs.wanted_replicas(workload, attempts)
+
+
 def next_try_ms(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> int | None:
     """When time alone will change something about this workload, or None."""
     return (endpoints if workload.spec.serving else runs).next_try_ms(workload, attempts, now_ms)

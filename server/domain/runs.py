@@ -179,8 +179,10 @@ def needed(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Need
         return Need((), False)
     if not any(r.attempts for r in replicas) and not spec.starts_singly:
         return _first_need(spec)
-    if not any(_stays(r) for r in replicas) and _has_lost_its_gang(workload, replicas):
-        return Need((), False)  # once the last of them has ended it begins anew, together
+    if not any(_stays(r) for r in replicas):
+        is_leaving = is_elastic(spec) and any(r.is_live for r in replicas)
+        if is_leaving or _has_lost_its_gang(workload, replicas):
+            return Need((), False)  # once the last of them has ended it begins anew, together
     room = width(spec) - sum(r.is_live for r in replicas)
     is_extra = False
     if is_elastic(spec):
@@ -193,6 +195,22 @@ def needed(workload: Workload, attempts: Sequence[Attempt], now_ms: int) -> Need
         room = min(room, lacking) if lacking > 0 else room
     waiting = [r.index for r in replicas if not r.is_live and not r.has_succeeded and r.next_try_ms <= now_ms]
     return Need(tuple(waiting[: max(0, room)]), False, is_extra)
+
+
+def wanted_replicas(workload: Workload, attempts: Sequence[Attempt]) -> int:
+    """How many live or are to, now or as soon as they may; without those that are done."""
+    if not workload.is_wanted or not workload.is_due or workload.retry_at_ms is not None:
+        return 0
+    spec = workload.spec
+    if not attempts:
+        return width(spec)
+    if outcome(workload, attempts) is not Outcome.OPEN:
+        return 0
+    replicas = list(replica_runs(workload, attempts))
+    done = sum(r.has_succeeded for r in replicas)
+    if done and is_elastic(spec):
+        return sum(r.is_live for r in replicas)  # it comes to its end with those that it has
+    return min(width(spec), spec.completions - done)
 
 
 def _first_need(spec: WorkloadSpec) -> Need:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from sqlmodel import Session
 
-from ...scheduler.model import AskClass, EvictedBy, Eviction, Plan, Snapshot, Unplaced
+from ...scheduler.model import AskClass, Eviction, Plan, Snapshot, Unplaced
 from ...scheduler.plan import plan
 from ..domain.evictions import (
     DOUBLE_CLAIM,
@@ -31,7 +31,6 @@ from ..store.writes import (
 )
 
 Victim = tuple[Workload, Attempt, Eviction]
-LATER = Unplaced(("room is made for it once others, that room was made for before, have their places",))
 
 
 def by_asker(evictions: Sequence[Eviction]) -> list[list[Eviction]]:
@@ -186,12 +185,21 @@ def _is_moving(work: Work) -> bool:
 
 
 def without(snapshot: Snapshot, asks: Iterable[str]) -> Snapshot:
-    """As if these did not wait. Nothing is moved meanwhile: it could take their places."""
+    """
+    As if these did not wait yet: their queues want them all the same. Nothing is moved meanwhile: it could
+    take their places.
+    """
     gone = set(asks)
-    left: dict[AskClass, tuple[str, ...]] = {
-        wanted: tuple(i for i in ids if i not in gone) for wanted, ids in snapshot.pending.items()
-    }
-    return replace(snapshot, pending={wanted: ids for wanted, ids in left.items() if ids}, may_move=False)
+    left: dict[AskClass, tuple[str, ...]] = {}
+    to_come = dict(snapshot.to_come)
+    for wanted, ids in snapshot.pending.items():
+        if gone.isdisjoint(ids):
+            left[wanted] = ids
+            continue
+        if kept := tuple(i for i in ids if i not in gone):
+            left[wanted] = kept
+        to_come[wanted] = to_come.get(wanted, 0) + len(ids) - len(kept)
+    return replace(snapshot, pending=left, to_come=to_come, may_move=False)
 
 
 def planned(snapshot: Snapshot, works: Mapping[str, Work], odd: Mapping[str, Work]) -> Plan:
@@ -207,8 +215,7 @@ def planned(snapshot: Snapshot, works: Mapping[str, Work], odd: Mapping[str, Wor
     held = held_back(works, odd)
     if not held:
         return plan(snapshot)
-    queues = {works[workload_of(ask)].workload.workspace for ask in held}
-    first = sparing(plan(without(snapshot, held)), queues, works)
+    first = plan(without(snapshot, held))
     if not serves_askers(first, held):
         return plan(snapshot)
     waits = {
@@ -227,32 +234,3 @@ def serves_askers(answer: Plan, held: Mapping[str, str]) -> bool:
     """Somebody that others made room for has a place in this plan, or has one promised."""
     lucky = {workload_of(i) for i in (*answer.placed, *answer.promised)}
     return bool(lucky & set(held.values()))
-
-
-def sparing(answer: Plan, queues: Iterable[str], works: Mapping[str, Work]) -> Plan:
-    """
-    The plan with only those groups of evictions that take nothing from these queues, and without promises
-    that need the others: a queue whose evicted work was left out of the plan looks as if it asked for less
-    than it does. To the owners of a reservation that is all the same.
-    """
-    owners, kept, dropped = set(queues), list[Eviction](), list[Eviction]()
-    for group in by_asker(answer.evicted):
-        is_spared = group[0].how is not EvictedBy.RESERVATION and any(
-            works[e.workload].workload.workspace in owners for e in group
-        )
-        (dropped if is_spared else kept).extend(group)
-    if not dropped:
-        return answer
-    stay = {e.id for e in dropped}
-    nodes = {r.placement.node for e in dropped for r in works[e.workload].running if r.id in stay}
-    served, refused = {e.by for e in kept}, {e.by for e in dropped}
-    void = {
-        id_
-        for id_, places in answer.promised.items()
-        # Without evictions of its own it may be what others' would have left over.
-        if id_ in refused or (id_ not in served and any(p.node in nodes for p in places))
-    }
-    return replace(
-        answer, evicted=tuple(kept), unplaced={**answer.unplaced, **dict.fromkeys(void, LATER)},
-        promised={id_: places for id_, places in answer.promised.items() if id_ not in void},
-    )  # fmt: skip

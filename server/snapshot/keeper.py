@@ -1,6 +1,7 @@
 """The snapshot, kept up to date by what has changed; `build` makes the same from nothing."""
 
 import heapq
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -23,6 +24,9 @@ def build(facts: Facts, works: Iterable[Work]) -> Snapshot:
     for work in ordered:
         for ask, wanted in work.asks:
             pending.setdefault(wanted, []).append(ask.id)
+    to_come: Counter[AskClass] = Counter()
+    for wanted, count in (w.to_come for w in ordered if w.to_come):
+        to_come[wanted] += count
     here: dict[str, list[Attempt]] = {}
     for attempt in (a for w in ordered for a in w.live):
         here.setdefault(attempt.node, []).append(attempt)
@@ -34,6 +38,7 @@ def build(facts: Facts, works: Iterable[Work]) -> Snapshot:
         queues=queues_of(facts.org, facts.capacity()),
         pools=pools_of(facts.org),
         starving=frozenset(i for w in ordered for i in w.starving),
+        to_come=to_come,
     )
 
 
@@ -83,6 +88,7 @@ class Keeper:
         self._snapshot = Snapshot((), {}, {})
         self._claims: dict[str, list[DoubleClaim]] = {}
         self._starving: set[str] = set()
+        self._to_come: Counter[AskClass] = Counter()
         self._classes = AskClasses()
 
     @property
@@ -147,6 +153,7 @@ class Keeper:
         for kept in (
             self._works, self._odd, self._pending, self._ids, self._ranks, self._here, self._nodes,
             self._running, self._times, self._claims, self._starving,
+            self._to_come,
         ):  # fmt: skip
             kept.clear()
         self._all_running = ()
@@ -172,6 +179,11 @@ class Keeper:
             return False
         self._odd.pop(workload_id, None)
         self._starving -= work.starving
+        if work.to_come:
+            wanted, count = work.to_come
+            self._to_come[wanted] -= count
+            if not self._to_come[wanted]:
+                del self._to_come[wanted]
         for ask, wanted in work.asks:
             self._pending[wanted].pop(ask.id, None)
             self._ranks.pop(ask.id, None)
@@ -186,6 +198,8 @@ class Keeper:
         if work.is_odd:
             self._odd[work.workload.id] = work
         self._starving |= work.starving
+        if work.to_come:
+            self._to_come[work.to_come[0]] += work.to_come[1]
         if work.next_ms is not None:
             heapq.heappush(self._times, (work.next_ms, work.workload.id))
         for ask, wanted in work.asks:
@@ -225,4 +239,5 @@ class Keeper:
             queues=queues_of(facts.org, facts.capacity()) if is_new else self._snapshot.queues,
             pools=pools_of(facts.org) if is_new else self._snapshot.pools,
             starving=frozenset(self._starving),
+            to_come=dict(self._to_come),
         )

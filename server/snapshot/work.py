@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from ...scheduler.model import AskClass, Placement, Running
 from ..domain.evictions import evicted_for
-from ..domain.lifecycle import needed, next_try_ms, unwanted
+from ..domain.lifecycle import needed, next_try_ms, unwanted, wanted_replicas
 from ..domain.org import Project
 from ..domain.rollouts import as_started
 from ..domain.runs import EVICTED, Need, minimum, stale_at_ms
@@ -33,6 +33,8 @@ class Work:
         starving: ids of asks that have waited for long.
         protected: until when each attempt that may not be evicted yet is, by its key.
         next_ms: when time alone changes something about this; None: never.
+        to_come: how many replicas are wanted that neither stay nor wait, and the class that one of them will
+            be; None: no such.
     """
 
     workload: Workload
@@ -46,6 +48,7 @@ class Work:
     next_ms: int | None
     starving: frozenset[str] = frozenset()
     protected: Mapping[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
+    to_come: tuple[AskClass, int] | None = None
 
     def rank(self, index: int) -> int:
         return self.seq * RANKS_EACH + index
@@ -114,15 +117,21 @@ def work_of(
     stale_at = stale_at_ms(workload, attempts) if live and not workload.spec.serving else None
     is_stale = stale_at is not None and stale_at <= now_ms
 
-    def running(attempt: Attempt) -> Running:
+    def is_leaving(attempt: Attempt) -> bool:
         is_told = attempt.evicting_at_ms is not None or attempt.draining_at_ms is not None
+        return is_told or attempt.key in leaving
+
+    def running(attempt: Attempt) -> Running:
         return Running(
             running_id(attempt), workload.id, _as_placed(workload, attempt, project, classes),
             Placement(attempt.node, attempt.gpu_uuids, attempt.gpu_portion), seq * RANKS_EACH, attempt.index,
-            is_leaving=is_told or attempt.key in leaving, is_protected=attempt.key in protected,
+            is_leaving=is_leaving(attempt), is_protected=attempt.key in protected,
             is_stale=is_stale, was_moved=attempt.key in settling,
         )  # fmt: skip
 
+    missing = wanted_replicas(workload, attempts) - sum(len(ask.indexes) for ask in asks)
+    missing -= sum(not is_leaving(a) for a in live)
+    one = classes.get(started, 1, is_extra=True, project=project) if missing > 0 else None
     own = next_try_ms(workload, attempts, now_ms)
     times = [*protected.values(), *settling.values()]
     times += [a.next_try_ms for a in live if a.next_try_ms > now_ms]
@@ -134,7 +143,7 @@ def work_of(
         workload, seq, found.revision, attempts, asked, list(map(running, live)),
         barred, _made_room_for(attempts) if asks and attempts else frozenset(), min(times, default=None),
         frozenset(ask.id for ask in asks) if starves_at <= now_ms and not need.is_extra else frozenset(),
-        protected,
+        protected, None if one is None else (one, missing),
     )  # fmt: skip
 
 

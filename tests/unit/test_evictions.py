@@ -10,7 +10,8 @@ import pytest
 from sqlmodel import Session, col, select
 
 from homeport.runtime.model import ContainerState, Handle, Observed
-from homeport.scheduler.model import EvictedBy, Eviction, Placement, Plan
+from homeport.scheduler.model import EvictedBy, Eviction, Queue
+from homeport.scheduler.plan import plan
 from homeport.server.domain.endpoints import needed as needed_of_endpoint
 from homeport.server.domain.evictions import double_claims, evicted_for, evicting
 from homeport.server.domain.lifecycle import advance, needed, phase_of, unwanted
@@ -24,7 +25,6 @@ from homeport.server.reconcile.evictions import (
     held_back,
     planned,
     quarantine,
-    sparing,
     with_claimants,
     without,
 )
@@ -436,22 +436,19 @@ def test_evicted_is_held_back_only_while_the_one_it_made_room_for_waits() -> Non
     assert held_back(works, odd_of(works)) == {}
 
 
-def test_queue_of_what_is_held_back_loses_nothing_more_meanwhile() -> None:
-    other = replace(job(), id="x", name="x", workspace="other")
-    works = works_of((job(), [attempt()]), (other, []))
-    mixed = (*plan_of(attempt(), by="a/0"), *plan_of(replace(attempt(), workload_id="x"), by="b/0"))
-    assert [e.by for e in sparing(Plan({}, {}, mixed), {"local"}, works).evicted] == ["b/0"]
-
-
-def test_nobody_is_promised_the_place_of_what_is_spared() -> None:
-    """Neither for whom it would have gone, nor who would have had what is left over of it."""
-    works = works_of((job(), [attempt()]))
-    here, there = (Placement("n"),), (Placement("elsewhere"),)
-    taken = tuple(plan_of(attempt(), by="a/0"))
-    promised = {"a/0": here, "rest/0": here, "leaves/0": there}
-    answer = sparing(Plan({}, {}, taken, promised=promised), {"local"}, works)
-    assert (answer.evicted, dict(answer.promised)) == ((), {"leaves/0": there})
-    assert answer.unplaced.keys() == {"a/0", "rest/0"}
+def test_what_is_held_back_counts_for_the_share_of_its_queue_all_the_same() -> None:
+    """Or the queue would seem to ask for less than it does, and lose more for it."""
+    asker = replace(job(), id="v", name="v", workspace="elsewhere")
+    third = replace(job(gpu_count=1), id="x", name="x")
+    works = works_of((job(gpu_count=1), [evicted()]), (asker, []), (third, []))
+    snapshot = build(Facts(()), works.values())
+    left = without(snapshot, ["w/0"])
+    ((wanted, count),) = left.to_come.items()
+    assert (wanted.queue, wanted.gpu_count, count) == ("local", 1, 1)
+    queues = (Queue("local"), Queue("elsewhere"))
+    shares = [plan(replace(s, queues=queues, nodes=(node("n", cpu=2),))).shares for s in (snapshot, left)]
+    assert {(s.queue, s.requested.gpus) for s in shares[1]} == {("local", 2.0), ("elsewhere", 0.0)}
+    assert [s.fair for s in shares[0]] == [s.fair for s in shares[1]]
 
 
 def test_who_lost_the_place_made_for_it_gets_another_in_the_queue_of_what_it_was_made_of() -> None:
@@ -520,12 +517,6 @@ def test_nothing_is_moved_while_something_is_on_its_way() -> None:
         snapshot = build(Facts(()), works.values())
         assert with_claimants(snapshot, works, odd_of(works)).may_move is may_move
     assert not without(snapshot, ["v/0"]).may_move
-
-
-def test_owners_of_a_reservation_take_from_a_queue_of_which_something_is_held_back() -> None:
-    works = works_of((job(), [attempt()]))
-    taken = tuple(replace(e, how=EvictedBy.RESERVATION) for e in plan_of(attempt(), by="a/0"))
-    assert sparing(Plan({}, {}, taken), {"local"}, works).evicted == taken
 
 
 # -- rules ---------------------------------------------------------------------

@@ -85,6 +85,7 @@ STEPS = st.one_of(
     st.tuples(st.just("submit"), st.integers(0, 5), GPUS, st.sampled_from("ab"), st.sampled_from([1, 3])),
     st.tuples(st.just("place"), st.integers(0, 5), st.integers(0, 1), st.sampled_from([0.1, 0.5, 1.0])),
     st.tuples(st.just("end"), st.integers(0, 5), st.sampled_from(["Error", "Evicted", "Completed"])),
+    st.tuples(st.just("evict"), st.integers(0, 5)),
     st.tuples(st.just("remove"), st.integers(0, 5)),
     st.tuples(st.just("wait"), st.integers(1, 120)),
     st.tuples(st.just("sick"), st.integers(0, 1)),
@@ -100,7 +101,8 @@ def test_kept_snapshot_is_the_one_that_is_made_anew_after_any_changes(steps: lis
         match step:
             case ("submit", number, gpus, queue, members):
                 rows.put(workload(f"w{number}", queue, gpu_count=gpus, completions=members,
-                                  parallelism=members, worker_retries=2, is_preemptible=True))  # fmt: skip
+                                  parallelism=members, min_members=min(members, 2), worker_retries=2,
+                                  is_preemptible=True))  # fmt: skip
             case ("place", number, node, portion) if f"w{number}" in rows.rows:
                 _, _, work, attempts = rows.rows[f"w{number}"]
                 uuids = (f"n{node}-g0",)[: work.spec.gpu_count]
@@ -115,6 +117,9 @@ def test_kept_snapshot_is_the_one_that_is_made_anew_after_any_changes(steps: lis
                 over = {"reason": reason, "exit_code": code, "finished_at_ms": now}
                 over["state"] = AttemptState.ENDED
                 rows.put(work, [replace(a, **over) if a.is_live else a for a in attempts])
+            case ("evict", number) if f"w{number}" in rows.rows:
+                _, _, work, attempts = rows.rows[f"w{number}"]
+                rows.put(work, [replace(a, evicting_at_ms=now) if a.is_live else a for a in attempts])
             case ("remove", number):
                 rows.remove(f"w{number}")
             case ("wait", seconds):
@@ -273,6 +278,58 @@ def test_members_beyond_the_minimum_are_asked_for_once_the_others_run() -> None:
     (extra,) = snapshot.pending.items()
     assert (extra[0].members, extra[0].is_extra, extra[1]) == (1, True, ("w/2", "w/3"))
     assert [r.ask.members for r in snapshot.running] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("spec", "attempts", "count"),
+    [
+        pytest.param({}, [], 0, id="waits"),
+        pytest.param({}, [attempt()], 0, id="runs"),
+        pytest.param({}, [attempt(evicting_at_ms=1)], 1, id="leaves-and-comes-back"),
+        pytest.param({"is_stopped": True}, [attempt()], 0, id="leaves-for-good"),
+        pytest.param({"is_stopped": True}, [], 0, id="stopped"),
+        pytest.param({"start_at_ms": NOW + 1}, [], 0, id="not-due"),
+        pytest.param({"completions": 4, "parallelism": 4, "min_members": 2}, [], 2, id="gang-waits"),
+        pytest.param(
+            {"completions": 4, "parallelism": 4, "min_members": 2},
+            [attempt(index=0), attempt(index=1)], 0, id="gang-runs-and-the-others-wait",
+        ),
+        pytest.param(
+            {"completions": 4, "parallelism": 4, "min_members": 2},
+            [attempt(index=0, evicting_at_ms=1), attempt(index=1, evicting_at_ms=1)], 4, id="gang-leaves",
+        ),
+        pytest.param(
+            {"completions": 3, "parallelism": 3, "min_members": 1},
+            [attempt(index=0), attempt(index=1, state=AttemptState.ENDED, exit_code=0)], 0,
+            id="comes-to-its-end-with-those-it-has",
+        ),
+        pytest.param({"completions": 9, "parallelism": 3}, [], 0, id="no-more-than-run-at-a-time"),
+        pytest.param(
+            {"completions": 1, "worker_retries": 3},
+            [attempt(state=AttemptState.ENDED, reason="Error", exit_code=1, finished_at_ms=NOW)], 1,
+            id="pauses-after-a-failure",
+        ),
+        pytest.param(
+            {"completions": 1}, [attempt(state=AttemptState.ENDED, exit_code=0)], 0, id="has-succeeded"
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wanted_and_neither_runs_nor_waits_is_yet_to_come(
+    spec: dict[str, Any], attempts: list[Attempt], count: int
+) -> None:
+    rows = Rows()
+    rows.put(workload(gpu_count=1, is_preemptible=True, **spec), attempts)
+    snapshot = rows.rebuilt(FACTS, NOW)
+    assert sum(snapshot.to_come.values()) == count
+    assert {(c.queue, c.gpu_count, c.members) for c in snapshot.to_come} <= {("a", 1, 1)}
+
+
+@pytest.mark.parametrize("minimum", [1, 2])
+def test_gang_that_leaves_wants_no_more_members_until_it_begins_anew(minimum: int) -> None:
+    work = workload(completions=4, parallelism=4, min_members=minimum)
+    rows = Rows()
+    rows.put(work, [attempt(index=i, evicting_at_ms=NOW) for i in range(minimum)])
+    assert rows.rebuilt(FACTS, NOW).pending == {}
 
 
 SEGMENTS = tuple(

@@ -139,11 +139,16 @@ class Cluster:
             for id_, ask in self._asks(job):
                 pending[ask] = (*pending.get(ask, ()), id_)
                 rank[id_] = job.rank
+        to_come: Counter[AskClass] = Counter()
+        for job in self.jobs.values():
+            asked = sum(ask.members for _, ask in self._asks(job))
+            if missing := job.size - asked - len(self.members(job.name, with_leaving=False)):
+                to_come[extra_of(job)] += missing
         starving = frozenset(id_ for id_ in rank if self.waited[id_] > self.starves_after)
         claimants = frozenset(id_ for claim in self.left_for.values() for id_ in self._claims(*claim))
         return Snapshot(
             tuple(nodes.values()), pending, rank, tuple(self.running.values()), tuple(self.queues.values()),
-            (Pool("default", self.strategy),), starving, claimants, not self.moving,
+            (Pool("default", self.strategy),), starving, claimants, not self.moving, to_come,
         )  # fmt: skip
 
     def _asks(self, job: Job) -> list[tuple[str, AskClass]]:
@@ -153,9 +158,8 @@ class Cluster:
             return [(job.name, job.ask)]
         if len(self.members(job.name, with_leaving=False)) < job.ask.members:
             return []
-        extra = replace(job.ask, members=1, is_extra=True)
         there = {r.index for r in members}
-        return [(f"{job.name}+{index}", extra) for index in range(job.size) if index not in there]
+        return [(f"{job.name}+{index}", extra_of(job)) for index in range(job.size) if index not in there]
 
     # -- what the server makes of a plan ------------------------------------------------------------------
 
@@ -197,28 +201,17 @@ class Cluster:
                 held |= {id_: by for id_, _ in self._asks(self.jobs[name])}
         if not held:
             return plan(snapshot)
-        pending = {ask: tuple(i for i in ids if i not in held) for ask, ids in snapshot.pending.items()}
-        pending = {ask: ids for ask, ids in pending.items() if ids}
-        first = plan(replace(snapshot, pending=pending, may_move=False))
-        # A queue of which something is not looked at seems to ask for less than it does.
-        spared = {self.jobs[i.partition("+")[0]].ask.queue for i in held}
-        kept = {
-            e.by or e.workload
-            for e in first.evicted
-            if self.jobs[e.workload].ask.queue in spared and e.how is not EvictedBy.RESERVATION
-        }
-        stay = {self.running[e.id].placement.node for e in first.evicted if (e.by or e.workload) in kept}
-        evicted = tuple(e for e in first.evicted if (e.by or e.workload) not in kept)
-        served = {e.by for e in evicted}  # what others were promised may have been left over by the spared
-        promised = {
-            id_: places
-            for id_, places in first.promised.items()
-            if id_ not in kept and (id_ in served or stay.isdisjoint(p.node for p in places))
-        }
-        if not {i.partition("+")[0] for i in (*first.placed, *promised)} & {*held.values()}:
+        to_come = Counter(snapshot.to_come)
+        pending: dict[AskClass, tuple[str, ...]] = {}
+        for ask, ids in snapshot.pending.items():
+            if left := tuple(i for i in ids if i not in held):
+                pending[ask] = left
+            to_come[ask] += len(ids) - len(left)
+        first = plan(replace(snapshot, pending=pending, to_come=to_come, may_move=False))
+        if not {i.partition("+")[0] for i in (*first.placed, *first.promised)} & {*held.values()}:
             return plan(snapshot)
         waits = {**first.unplaced, **dict.fromkeys(held, Unplaced(("it made room",)))}
-        return replace(first, unplaced=waits, evicted=evicted, promised=promised)
+        return replace(first, unplaced=waits)
 
     def _start(self, job: Job, index: int, place: Placement) -> None:
         self.attempts += 1
@@ -237,6 +230,10 @@ class Cluster:
 
     def runs(self, name: str) -> bool:
         return len(self.members(name, with_leaving=False)) >= self.jobs[name].ask.members
+
+
+def extra_of(job: Job) -> AskClass:
+    return replace(job.ask, members=1, is_extra=True)
 
 
 def number_of(running_id: str) -> int:
