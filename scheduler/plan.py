@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .holding import Held
-from .model import Code, Placement, Plan, Snapshot, Unplaced
+from .model import AskClass, Code, Placement, Plan, Snapshot, Unplaced
 from .preempt import Waiting, make_room
 from .queue import Line, Order, lines_of
 from .state import State
@@ -75,6 +75,7 @@ class _Cycle:
         self._unplaced: dict[str, Unplaced] = {}
         self._waiting: list[Waiting] = []
         self._seen: list[str] = []
+        self._grown: dict[int, AskClass] = {}  # by identity, since a hash of a class is dear
         self._held = Held()
         self._refused = Unplaced(())  # why the last one was not served
 
@@ -84,6 +85,8 @@ class _Cycle:
         answer = state.allocate(line.need)
         if not isinstance(answer, Unplaced):
             self._placed[id_] = answer
+            if line.ask.is_extra:
+                self._grown[id(line.ask)] = line.ask
         elif state.has_leaving and (later := state.promise(line.need)) is not None:
             self._promised[id_] = later
         else:
@@ -114,7 +117,7 @@ class _Cycle:
         """Room is made for what could not be served."""
         state = self._state
         shares = state.shares()
-        room = make_room(state, self._waiting, self._held)
+        room = make_room(state, self._waiting, self._held, tuple(self._grown.values()))
         self._promised.update(room.promised)
         for id_, places in self._promised.items():
             self._unplaced[id_] = _waits(places)

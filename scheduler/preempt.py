@@ -18,7 +18,7 @@ from .preemption.consolidate import Move, has_enough, is_alike, move
 from .preemption.consolidate import sentence as moved_to
 from .preemption.reclaim import Reclaimer, is_entitled, is_lasting
 from .preemption.search import Budget, Memo, Singles, Solution, let_go, places_after, singles_of, smallest
-from .preemption.steps import Choice, Step, Victims, minimum_of
+from .preemption.steps import Choice, Step, Victims, may_ever_go, minimum_of
 from .preemption.take_back import at_home, in_force, may_be_taken_for, of_its_nodes, sparing_owners
 from .preemption.take_back import sentence as reserved_for
 from .state import State
@@ -57,7 +57,7 @@ class Room:
 Attempt = Callable[[AskClass, str], bool]
 
 
-def make_room(state: State, waiting: Sequence[Waiting], held: Held) -> Room:
+def make_room(state: State, waiting: Sequence[Waiting], held: Held, grown: Sequence[AskClass] = ()) -> Room:
     """
     Who is evicted so that what waits gets its place. The state is left with all of it released and promised.
 
@@ -68,8 +68,10 @@ def make_room(state: State, waiting: Sequence[Waiting], held: Held) -> Room:
         waiting: in the order of the queues; within a queue the higher priority and then the older goes first.
         held: what is kept for some of them. Nobody behind those gets it here either, though others leave for
             it; they themselves do.
+        grown: of the members that gangs have got beyond their minimum in this cycle. None of those gangs goes
+            in it: the new member would be left alone.
     """
-    maker = _Maker(state, held)
+    maker = _Maker(state, held, grown)
     left: Sequence[Waiting] = [w for w in waiting if w.ids]
     if left and state.snapshot.running:
         for attempt, may_help in (
@@ -82,13 +84,16 @@ def make_room(state: State, waiting: Sequence[Waiting], held: Held) -> Room:
 
 
 class _Maker:
-    def __init__(self, state: State, held: Held) -> None:
+    def __init__(self, state: State, held: Held, grown: Sequence[AskClass]) -> None:
         self.state, self._held = state, held
+        self._grown: dict[tuple[str, int], list[AskClass]] = {}
+        for ask in grown:
+            self._grown.setdefault((ask.queue, ask.priority), []).append(ask)
         self.evictions: list[Eviction] = []
         self.promised: dict[str, Places] = {}
         self.moved: dict[str, Placement] = {}
         self._budget = Budget()
-        self._victims = Victims(state)
+        self._victims = Victims(state, self._may_go)
         self._in_force = in_force(state)
         self._of_reservations: dict[str, Victims] = {}
         self._at_home: dict[int, tuple[AskClass, AskClass]] = {}
@@ -156,6 +161,13 @@ class _Maker:
             return False
         return any(is_alike(r.ask, ask) for r in self.state.running_in(ask.queue))
 
+    def _has_grown(self, running: Running) -> bool:
+        ask = running.ask
+        return any(is_alike(ask, other) for other in self._grown.get((ask.queue, ask.priority), ()))
+
+    def _may_go(self, running: Running) -> bool:
+        return may_ever_go(running) and not self._has_grown(running)
+
     def _fits_already(self, ask: AskClass, id_: str) -> bool:
         """What an earlier solution left over is used before another is sought."""
         if not self._is_left_over:
@@ -211,7 +223,7 @@ class _Maker:
             return False
         victims = self._of_reservations.get(name)
         if victims is None:
-            victims = Victims(state, lambda r: may_be_taken_for(name, r))
+            victims = Victims(state, lambda r: may_be_taken_for(name, r) and not self._has_grown(r))
             self._of_reservations[name] = victims
         # One object for each class: much is remembered by what it is worked out of.
         home = self._at_home.setdefault(id(ask), (ask, at_home(ask)))[1]

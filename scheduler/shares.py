@@ -80,8 +80,8 @@ class Account:
     """One queue in one pool; every list is GPUs, cores, MiB."""
 
     __slots__ = (
-        "allocated", "base", "binding", "deserved", "due", "fair", "fair_share", "fixed", "leaving",
-        "leaving_fixed", "limit", "pool", "queue", "quota", "requested", "weight",
+        "allocated", "base", "binding", "deserved", "due", "fair", "fair_share", "fixed", "kept",
+        "leaving", "leaving_fixed", "limit", "pool", "queue", "quota", "requested", "weight",
     )  # fmt: skip
 
     def __init__(self, queue: Queue, pool: str) -> None:
@@ -91,6 +91,7 @@ class Account:
         self.weight = _triple(self.quota.weight)
         self.binding = any(limit < inf for limit in self.limit)
         self.allocated, self.fixed = [0.0] * 3, [0.0] * 3  # `fixed` is the part that cannot be preempted
+        self.kept = [0.0] * 3  # of what it had when the cycle began
         self.leaving, self.leaving_fixed = [0.0] * 3, [0.0] * 3
         self.requested, self.fair = [0.0] * 3, [0.0] * 3
         self.base: list[float] = [0.0] * 3  # of these a dominant share is a part
@@ -114,17 +115,19 @@ class Account:
         """It is to lose this: no longer its own, but not yet free."""
         for r in RESOURCES:
             self.allocated[r] -= amounts[r]
+            self.kept[r] -= amounts[r]
             self.leaving[r] += amounts[r]
             if not is_preemptible:
                 self.fixed[r] -= amounts[r]
                 self.leaving_fixed[r] += amounts[r]
 
     def saved(self) -> tuple[list[float], ...]:
-        return self.allocated.copy(), self.fixed.copy(), self.leaving.copy(), self.leaving_fixed.copy()
+        mine = self.allocated, self.fixed, self.leaving, self.leaving_fixed, self.kept
+        return tuple([amounts.copy() for amounts in mine])
 
     def restore(self, saved: object) -> None:
         assert isinstance(saved, tuple)
-        self.allocated, self.fixed, self.leaving, self.leaving_fixed = saved
+        self.allocated, self.fixed, self.leaving, self.leaving_fixed, self.kept = saved
 
     @property
     def has(self) -> Triple:
@@ -132,9 +135,18 @@ class Account:
         gpus, cpu, memory = self.allocated
         return round(gpus, DIGITS), cpu, memory
 
+    @property
+    def still_has(self) -> Triple:
+        """
+        Of what ran when the cycle began: all that it can lose now. What was placed since stays, so it is no
+        reason to take what was there before; in the next cycle it is the first to go.
+        """
+        gpus, cpu, memory = self.kept
+        return round(gpus, DIGITS), cpu, memory
+
     def divided(self, total: Sequence[float]) -> None:
         """
-        To be called when `fair` is known.
+        To be called when `fair` is known, and before anything is placed.
 
         Args:
             total: what the pool has.
@@ -144,6 +156,7 @@ class Account:
         own_gpus, own_cpu, own_memory = self.deserved
         self.due = max(self.fair_share[0], own_gpus), max(cpu, own_cpu), max(memory, own_memory)
         self.base = [_base(self, r, total[r]) for r in RESOURCES]
+        self.kept = self.allocated.copy()
 
     def share(self) -> Share:
         return Share(

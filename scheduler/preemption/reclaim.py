@@ -127,14 +127,14 @@ class Reclaimer:
         for queue in queues:
             pair = mine, theirs = self._way_to(queue)[0]
             if pair not in known:
-                known[pair] = mine != theirs and self.is_over(mine, theirs, self._account(theirs).has)
+                known[pair] = mine != theirs and self.is_over(mine, theirs, self._account(theirs).still_has)
             if known[pair]:
                 found.append(queue)
         return found
 
     def exceeds_its_quota(self, queue: str) -> bool:
         account = self._account(queue)
-        return self._exceeds(account.has, account.deserved)
+        return self._exceeds(account.still_has, account.deserved)
 
     def may_take(self, steps: Sequence[Step]) -> bool:
         """
@@ -155,7 +155,7 @@ class Reclaimer:
         for (mine, theirs), each in parts.items():
             if mine == theirs:
                 return False
-            left = [h - g for h, g in zip(self._account(theirs).has, lost[theirs], strict=True)]
+            left = [h - g for h, g in zip(self._account(theirs).still_has, lost[theirs], strict=True)]
             back = ([h + p for h, p in zip(left, part, strict=True)] for part in each)
             if not all(self.is_over(mine, theirs, with_it) for with_it in back):
                 return False

@@ -401,3 +401,44 @@ def test_claimants_keep_the_order_of_their_queue_when_one_was_evicted_for_the_ot
     cluster.set_quota("c", 3, limit=2)
     cluster.set_quota("b", 3, limit=4)
     cluster.settle(MANY_CYCLES)
+
+
+def test_gang_keeps_its_minimum_when_one_more_member_takes_its_queue_beyond_its_share() -> None:
+    """Found by the machine: the minimum was taken for what the new member had just made too much."""
+    cluster = Cluster(grace=0, starves_after=2)
+    for number, gpus in enumerate((1, 1, 2)):
+        cluster.add_node(f"n{number}", gpus)
+    cluster.reserve("n0", "r")
+    cluster.set_quota("d", 3)
+    cluster.set_quota("a", 1, parent="d")
+    cluster.set_quota("b", 2, parent="d")
+    cluster.submit("a", "1", size=2, minimum=2)
+    gang = cluster.submit("b", "1", size=3, minimum=2)
+    cluster.settle(MANY_CYCLES)
+    assert cluster.runs(gang)
+    assert cluster.evictions == 0
+
+
+def test_nobody_is_evicted_for_a_place_of_which_a_part_does_not_come_free() -> None:
+    """Found by the machine: what was taken from a queue that was spared had been counted as free."""
+    cluster = Cluster(grace=0, starves_after=2)
+    for number, gpus in enumerate((3, 4, 3)):
+        cluster.add_node(f"n{number}", gpus)
+    for name, parent, quota in (("d", None, 3), ("e", None, 2), ("a", "d", 3), ("b", "d", 0), ("c", "e", 2)):
+        cluster.set_quota(name, quota, parent=parent)
+    cluster.submit("c", "1", size=5, minimum=3, together="kubernetes.io/hostname?")
+    cluster.submit("b", "1")
+    cluster.settle(MANY_CYCLES)
+    cluster.submit("c", "1", size=2, minimum=2)
+    cluster.submit("a", "1", size=3, minimum=2)
+    for _ in range(3):
+        cluster.cycle()
+    cluster.submit("c", "1", size=2, minimum=2)
+    cluster.submit("b", "1", together="kubernetes.io/hostname")
+    cluster.settle(MANY_CYCLES)
+    cluster.submit("b", "0.5", p="25")
+    cluster.submit("a", "2", p="25")
+    cluster.submit("b", "1", size=2, p="80")
+    cluster.settle(MANY_CYCLES)
+    cluster.set_quota("b", 4)
+    cluster.settle(MANY_CYCLES)
