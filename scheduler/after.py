@@ -1,6 +1,7 @@
-"""The working copy as it is once a plan has been carried out."""
+"""What follows from a plan: the working copy once it has been carried out, and who has what."""
 
-from .model import Plan, Snapshot
+from .model import Plan, Share, Snapshot
+from .shares import by_age
 from .state import State
 
 
@@ -21,3 +22,10 @@ def decided(snapshot: Snapshot, answer: Plan, but: str = "") -> State:
             if id_ in served:
                 state.take(wanted, served[id_], promised=True)
     return state
+
+
+def all_shares(snapshot: Snapshot, answer: Plan) -> tuple[Share, ...]:
+    """Those of the plan, and in their order those of the queues that have nothing and want nothing."""
+    state, known = State(snapshot), {(s.pool, s.queue): s for s in answer.shares}
+    ranked = [q.id for q in sorted(state.tree.queues.values(), key=by_age)]
+    return tuple(known.get((p, q)) or state.share(q, p) for p in state.pool_names for q in ranked)

@@ -347,7 +347,12 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`order`: the ids that waited, as they were looked at. `promised`: who gets the place of what leaves."""
+    """
+    Args:
+        shares: of the queues that have or want something.
+        order: the ids that waited, as they were looked at.
+        promised: who gets the place of what leaves.
+    """
 
     placed: Mapping[str, tuple[Placement, ...]]
     unplaced: Mapping[str, Unplaced]

@@ -166,6 +166,11 @@ class Account:
         )  # fmt: skip
 
 
+def by_age(queue: Queue) -> tuple[bool, int, str]:
+    """Departments first."""
+    return queue.parent is not None, queue.age, queue.id
+
+
 class Ground(Protocol):
     """What the tree has to know of the rest."""
 
@@ -177,18 +182,22 @@ class Ground(Protocol):
 
 
 class Tree:
-    """Departments, and projects below them."""
+    """
+    Departments, and projects below them. `ids` are of those that have or want something, departments first,
+    each by its age: of thousands of queues mostly a few, and the others' fair share is nothing.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.queues = {q.id: q for q in snapshot.queues}
+        self.ids: tuple[str, ...] = ()
         if self.queues:
             named = {c.queue for c, ids in snapshot.pending.items() if ids}
             named |= {c.queue for c in snapshot.to_come} | {r.ask.queue for r in snapshot.running}
             for unknown in sorted(named - set(self.queues)):
                 self.queues[unknown] = Queue(unknown)
-        ranked = sorted(self.queues.values(), key=lambda q: (q.parent is not None, q.age, q.id))
-        self.ids: tuple[str, ...] = tuple(q.id for q in ranked)
-        self._parents = {q.id: q.parent for q in ranked if q.parent in self.queues}
+            named |= {above for id_ in named if (above := self.parent(id_)) is not None}
+            ranked = sorted(map(self.queues.__getitem__, named), key=by_age)
+            self.ids = tuple([q.id for q in ranked])
         self._branches: dict[str, tuple[str, ...]] = {}
         self._accounts: dict[tuple[str, str], Account] = {}
         self._paths: dict[tuple[str, str], tuple[Account, ...]] = {}
@@ -196,7 +205,9 @@ class Tree:
 
     def parent(self, queue_id: str) -> str | None:
         """The department of a project, where there is such a one."""
-        return self._parents.get(queue_id)
+        queue = self.queues.get(queue_id)
+        above = None if queue is None else queue.parent
+        return above if above in self.queues else None
 
     def branch(self, queue_id: str) -> tuple[str, ...]:
         """From the department down to the project."""

@@ -238,7 +238,7 @@ class State:
         return self.tree.account(queue_id, pool)
 
     def shares(self) -> tuple[Share, ...]:
-        """Of all queues in all pools, departments first, each by its age."""
+        """In all pools of the queues that have or want something, departments first, each by its age."""
         return tuple(self.share(q, p) for p in self.pool_names for q in self.tree.ids)
 
     def quota_refusal(self, ask: AskClass, pool: str, *, with_leaving: bool = False) -> Unplaced | None:

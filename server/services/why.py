@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...scheduler.after import decided
+from ...scheduler.after import all_shares, decided
 from ...scheduler.explain import Explanation, explain, wants
 from ...scheduler.model import AskClass, Running, Share, Snapshot, Unplaced
 from ...scheduler.state import State
@@ -86,7 +86,7 @@ def get_line(last: Waiting, who: Caller, *, most: int = MOST_LISTED) -> Line:
         for at, ask_id in enumerate(waiting[:most], start=1)
         if ask_id in asked and workload_of(ask_id) in last.works
     ]
-    return Line(last.plan.shares, len(waiting), tuple(listed))
+    return Line(all_shares(last.snapshot, last.plan), len(waiting), tuple(listed))
 
 
 def get_place(last: Waiting, who: Caller, workload_id: str) -> tuple[InLine, Explanation] | None:

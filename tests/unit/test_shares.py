@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homeport.scheduler.after import all_shares
 from homeport.scheduler.model import (
     Amounts,
     AskClass,
@@ -177,6 +178,17 @@ def test_shares_are_told_for_each_queue_and_pool_when_planned() -> None:
     answer = plan(Snapshot(cluster(8), {ask("p", 2): ("j",)}, {"j": 0}, queues=queues))
     told = {s.queue: (s.fair.gpus, s.allocated.gpus, s.requested.gpus) for s in answer.shares}
     assert told == {"d": (2, 2, 2), "p": (2, 2, 2)}
+
+
+def test_queues_that_have_nothing_and_want_nothing_are_shown_with_their_quota_all_the_same() -> None:
+    queues = (queue("d", 4), queue("idle", 1, "d"), queue("p", 4, "d"))
+    snapshot = Snapshot(cluster(8), {ask("p", 2): ("j",)}, {"j": 0}, queues=queues)
+    answer = plan(snapshot)
+    assert [s.queue for s in answer.shares] == ["d", "p"]
+    told = [
+        (s.queue, s.quota.deserved.gpus, s.fair.gpus, s.allocated.gpus) for s in all_shares(snapshot, answer)
+    ]
+    assert told == [("d", 4, 2, 2), ("idle", 1, 0, 0), ("p", 4, 2, 2)]
 
 
 def test_unhealthy_devices_and_lost_nodes_are_nobodys_share() -> None:
