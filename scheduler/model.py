@@ -249,6 +249,7 @@ class Running:
         is_leaving: it has been told to end, and its place will be free.
         is_protected: its guaranteed time has not passed; it is not evicted.
         is_stale: its gang has been below the minimum for too long.
+        is_moving: it leaves only so as to run elsewhere, where room is kept for it.
         was_moved: it was evicted and has only just come back; it is not consolidated again so soon.
     """
 
@@ -261,6 +262,7 @@ class Running:
     is_leaving: bool = False
     is_protected: bool = False
     is_stale: bool = False
+    is_moving: bool = False
     was_moved: bool = False
 
 
@@ -274,6 +276,7 @@ class Snapshot:
     Args:
         starving: ids that have waited for so long that places are kept for them.
         claimants: ids for which others were evicted; what those leave is theirs.
+        moved: ids of what was evicted so as to run elsewhere, and has not begun again; they come right after.
         may_move: nothing is under way to another place, unseen here, which what is moved now could take.
         to_come: how many are no ask yet and will be one: members beyond the minimum of a gang that waits,
             and what leaves only to wait again. They count for fair shares, which so depend on what is
@@ -288,6 +291,7 @@ class Snapshot:
     pools: tuple[Pool, ...] = ()
     starving: frozenset[str] = frozenset()
     claimants: frozenset[str] = frozenset()
+    moved: frozenset[str] = frozenset()
     may_move: bool = True
     to_come: Mapping[AskClass, int] = field(default_factory=dict[AskClass, int])
 

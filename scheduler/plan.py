@@ -1,9 +1,10 @@
 """The only entry point: a whole snapshot in, a whole plan out."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from .holding import Held
-from .model import AskClass, Code, Placement, Plan, Snapshot, Unplaced
+from .model import AskClass, Code, Placement, Plan, Running, Snapshot, Unplaced
 from .preempt import Waiting, make_room
 from .queue import Line, Order, lines_of
 from .state import State
@@ -18,15 +19,19 @@ def plan(snapshot: Snapshot) -> Plan:
     have gone that leave is promised that place; nobody who comes later gets it. The same snapshot always
     gives the same plan.
 
-    Those for which others were evicted come first of all. What its queue's fair share covers goes before what
+    Those for which others were evicted come first of all, then what was moved for them, on its way still or
+    there already: nobody loses a place by a move. What its queue's fair share covers goes before what
     it does not cover, even where the latter is first in its own queue. For only the former may reclaim, and
     would else lose to whom it reclaimed it from.
     """
     state = State(snapshot)
     cycle = _Cycle(state)
     lines = lines_of(state)
-    if snapshot.claimants:
-        _serve_claimants(state, cycle, lines)
+    for ids in (snapshot.claimants, snapshot.moved):
+        if ids:
+            _serve_first(state, cycle, lines, ids)
+    for ask in on_their_way(state.moving, state.members):
+        state.promise(state.need(ask))
     for line, advance in _in_order(state, (line for line in lines if line.at < len(line.ids))):
         if not cycle.serve(line):
             cycle.refuse(line)
@@ -45,7 +50,7 @@ def _in_order(state: State, lines: Iterable[Line]) -> Iterator[tuple[Line, Calla
         yield order.next, order.advance
 
 
-def _serve_claimants(state: State, cycle: "_Cycle", lines: Sequence[Line]) -> None:
+def _serve_first(state: State, cycle: "_Cycle", lines: Sequence[Line], ids: frozenset[str]) -> None:
     """
     Among themselves in the order of all: what was evicted may be a claimant, too, and would else take the
     place of the one that it was evicted for.
@@ -53,16 +58,37 @@ def _serve_claimants(state: State, cycle: "_Cycle", lines: Sequence[Line]) -> No
     whole = {line.number: line for line in lines}
     claims: list[Line] = []
     for line in lines:
-        # Equal asks are as good as each other: the first of the class take the places.
-        count = len(state.snapshot.claimants.intersection(line.ids))
+        # Equal asks are as good as each other: the next of the class take the places.
+        count = len(ids.intersection(line.ids[line.at :]))
         if count:
-            claims.append(Line(state, line.ask, line.ids[:count], line.number))
+            claim = Line(state, line.ask, line.ids[: line.at + count], line.number)
+            claim.at = line.at
+            claims.append(claim)
     for claim, advance in _in_order(state, claims):
         if cycle.serve(claim):
             whole[claim.number].at = claim.at
         else:
             claim.at = len(claim.ids)  # those of its class that are left wait for their turn among all
         advance()
+
+
+def on_their_way(
+    moving: Sequence[Running], members: Callable[[str], Sequence[Running]]
+) -> Iterator[AskClass]:
+    """
+    As what those will ask that leave for another place: each alone where enough of its gang stay, else the
+    minimum together.
+
+    Args:
+        members: of a workload, those that stay.
+    """
+    together: dict[str, AskClass] = {}
+    for running in moving:
+        if running.ask.members > len(members(running.workload)):
+            together.setdefault(running.workload, running.ask)
+        else:
+            yield replace(running.ask, members=1, is_extra=True)
+    yield from together.values()
 
 
 class _Cycle:

@@ -44,6 +44,7 @@ class State:
         self._candidates: dict[tuple[object, ...], Candidates] = {}
         self._cells: dict[tuple[object, ...], Cells] = {}
         self.has_leaving = False
+        self.moving: list[Running] = []
         self._log: list[tuple[object, ...]] = []
         self._is_marked = False  # until somebody may want to come back, nothing has to be remembered
         self._needs: dict[int, tuple[AskClass, Need]] = {}
@@ -92,6 +93,8 @@ class State:
     def _settle_leaving(self, running: Running, pool: str) -> None:
         """Its queues have it for as long as it is there, yet no longer as their own."""
         self.has_leaving = True
+        if running.is_moving:
+            self.moving.append(running)
         amounts = self.amounts_of(running)
         for account in self.tree.accounts(running.ask.queue, pool):
             account.add(amounts, running.ask.is_preemptible)

@@ -126,14 +126,15 @@ def is_told(claims: Iterable[DoubleClaim]) -> bool:
 def held_back(works: Mapping[str, Work], odd: Mapping[str, Work]) -> dict[str, str]:
     """
     Ask ids of what was evicted and waits again, while the workload that it made room for waits
-    too, and the id of that one: it must not go back to the place that it had to leave.
+    too, and the id of that one: it must not go back to the place that it had to leave. What was moved comes
+    right after that one, to the place that was found for it.
 
     Args:
         odd: those of the works that have to do with an eviction are among them.
     """
     held: dict[str, str] = {}
     for work in odd.values():
-        waiting = [evicted_for(a) for a in _left(work) if _claimed(a, works)]
+        waiting = [evicted_for(a) for a in _left(work) if not is_moved(a) and _claimed(a, works)]
         if waiting:
             held |= {ask.id: min(waiting) for ask, _ in work.asks}
     return held
@@ -166,22 +167,25 @@ def _claimed(evicted: Attempt, works: Mapping[str, Work]) -> list[str]:
 
 def with_claimants(snapshot: Snapshot, works: Mapping[str, Work], odd: Mapping[str, Work]) -> Snapshot:
     """
-    Whoever others leave for, or have left for: it has their places before anybody else. While one leaves for
-    another place nothing else is moved there.
+    Whoever others leave for, or have left for: it has their places before anybody else. Then what was moved
+    has its new place; while it is on its way nothing else is moved.
 
     Args:
         odd: as above.
     """
     leave = [a for w in odd.values() for a in w.live if a.evicting_at_ms is not None]
-    leave += [a for w in odd.values() for a in _left(w)]
-    if not any(map(evicted_for, leave)):
+    left = [(w, a) for w in odd.values() for a in _left(w)]
+    told = [*leave, *(a for _, a in left)]
+    if not any(map(evicted_for, told)):
         return snapshot
-    asks = frozenset(id_ for a in leave for id_ in _claimed(a, works))
-    return replace(snapshot, claimants=asks, may_move=not any(map(_is_moving, odd.values())))
+    claims = frozenset(id_ for a in told for id_ in _claimed(a, works))
+    moved = frozenset(id_ for work, a in left if is_moved(a) for id_ in _asks_of(work, a))
+    return replace(snapshot, claimants=claims, moved=moved, may_move=not any(map(is_moved, leave)))
 
 
-def _is_moving(work: Work) -> bool:
-    return any(a.evicting_at_ms is not None and is_moved(a) for a in work.live)
+def _asks_of(work: Work, attempt: Attempt) -> list[str]:
+    """Ids of the asks that want the replica of an attempt again."""
+    return [ask.id for ask, _ in work.asks if attempt.index in ask.indexes]
 
 
 def without(snapshot: Snapshot, asks: Iterable[str]) -> Snapshot:

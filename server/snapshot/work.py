@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ...scheduler.model import AskClass, Placement, Running
-from ..domain.evictions import evicted_for
+from ..domain.evictions import evicted_for, is_moved
 from ..domain.lifecycle import needed, next_try_ms, unwanted, wanted_replicas
 from ..domain.org import Project
 from ..domain.rollouts import as_started
@@ -126,7 +126,8 @@ def work_of(
             running_id(attempt), workload.id, _as_placed(workload, attempt, project, classes),
             Placement(attempt.node, attempt.gpu_uuids, attempt.gpu_portion), seq * RANKS_EACH, attempt.index,
             is_leaving=is_leaving(attempt), is_protected=attempt.key in protected,
-            is_stale=is_stale, was_moved=attempt.key in settling,
+            is_stale=is_stale, is_moving=attempt.evicting_at_ms is not None and is_moved(attempt),
+            was_moved=attempt.key in settling,
         )  # fmt: skip
 
     missing = wanted_replicas(workload, attempts) - sum(len(ask.indexes) for ask in asks)

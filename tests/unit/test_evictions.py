@@ -483,6 +483,17 @@ def test_place_belongs_to_whom_it_was_made_for(is_gone: bool) -> None:
     assert with_claimants(snapshot, nobody, odd_of(nobody)) is snapshot
 
 
+def test_what_was_moved_comes_right_after_the_one_that_it_made_room_for() -> None:
+    """Else others would have the place that was found for it, and it would have lost its own for that."""
+    asker, moved = replace(job(), id="v", name="v"), replace(evicted(), evicted_by="consolidated for v")
+    works = works_of((job(), [moved]), (asker, []), (other("x"), []))
+    snapshot = with_claimants(build(Facts(()), works.values()), works, odd_of(works))
+    assert (snapshot.claimants, snapshot.moved) == ({"v/0"}, {"w/0"})
+    assert held_back(works, odd_of(works)) == {}
+    free = replace(snapshot, nodes=(node("n", cpu=2),))
+    assert planned(free, works, odd_of(works)).placed.keys() == {"v/0", "w/0"}
+
+
 def test_claim_ends_when_the_one_it_was_for_had_its_place_and_lost_it() -> None:
     """Or two that were evicted for each other would claim each other's place without end."""
     asker = replace(job(), id="v", name="v")

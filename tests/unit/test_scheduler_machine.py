@@ -442,3 +442,40 @@ def test_nobody_is_evicted_for_a_place_of_which_a_part_does_not_come_free() -> N
     cluster.settle(MANY_CYCLES)
     cluster.set_quota("b", 4)
     cluster.settle(MANY_CYCLES)
+
+
+@pytest.mark.parametrize("grace", [0, 1, 2])
+def test_what_is_moved_has_its_new_place_before_those_who_waited_for_one(grace: int) -> None:
+    """Found by the machine: another gang took it, all three began anew by turns, and that without end."""
+    cluster = Cluster(grace=grace)
+    for number, gpus in enumerate((1, 1, 3)):
+        cluster.add_node(f"n{number}", gpus)
+    for name, parent in (("d", None), ("e", None), ("a", "d"), ("c", "e")):
+        cluster.set_quota(name, 0, parent=parent)
+    cluster.submit("c", "1", size=3, minimum=3)
+    moved = cluster.submit("a", "1", size=3, minimum=2)
+    asker = cluster.submit("c", "1", size=2, minimum=2, spread="kubernetes.io/hostname:1")
+    cluster.settle(MANY_CYCLES)
+    assert len(cluster.members(moved)) == 3
+    assert {r.placement.node for r in cluster.members(moved)} == {"n2"}
+    assert cluster.runs(asker)
+
+
+def test_nobody_takes_the_place_that_is_kept_for_what_still_leaves_for_it() -> None:
+    cluster = Cluster(grace=2)
+    cluster.set_quota("a", 9)
+    for node in ("n0", "n1"):
+        cluster.add_node(node, 2)
+    first = cluster.submit("a", "1")
+    cluster.submit("a", "1")
+    moved = cluster.submit("a", "1")
+    cluster.settle(MANY_CYCLES)
+    cluster.end(first)
+    wide = cluster.submit("a", "2")
+    cluster.cycle()
+    assert cluster.moving
+    late = cluster.submit("a", "1")
+    cluster.settle(MANY_CYCLES)
+    assert cluster.runs(wide)
+    assert cluster.runs(moved)
+    assert not cluster.runs(late)

@@ -219,7 +219,9 @@ def test_what_is_told_to_end_is_leaving() -> None:
     stopped = workload(is_stopped=True)
     assert [r.is_leaving for r in running(workload(), [attempt()])] == [False]
     assert [r.is_leaving for r in running(stopped, [attempt()])] == [True]
-    assert [r.is_leaving for r in running(workload(), [attempt(evicting_at_ms=1)])] == [True]
+    for how, is_moving in (("consolidated", True), ("reclaimed", False)):
+        (told,) = running(workload(), [attempt(evicting_at_ms=1, evicted_by=f"{how} for v")])
+        assert (told.is_leaving, told.is_moving) == (True, is_moving)
 
 
 def test_gang_is_stale_when_a_member_has_found_no_place_for_a_minute() -> None:

@@ -45,7 +45,8 @@ class Cluster:
         quotas: of each queue, in GPUs.
         left_for: the job for which a member, by its job and index, was evicted, and how many attempts there
             had been by then; until it runs again.
-        moving: running ids of what leaves for another place.
+        moving: running ids of what leaves for another place. moved: members, by job and index, that have left
+            for one and have not begun again.
         lost_at: the number of the last attempt of a job that has gone.
         waited: for how many cycles each ask has.
         starves_after: so many cycles places are kept for what waits; never by itself.
@@ -60,6 +61,7 @@ class Cluster:
         default_factory=dict[tuple[str, int], tuple[str, int]]
     )
     moving: set[str] = field(default_factory=set[str])
+    moved: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
     lost_at: dict[str, int] = field(default_factory=dict[str, int])
     waited: Counter[str] = field(default_factory=Counter[str])
     strategy: Strategy = Strategy.BINPACK
@@ -92,6 +94,7 @@ class Cluster:
     def end(self, name: str) -> None:
         del self.jobs[name]
         self.left_for = {member: by for member, by in self.left_for.items() if member[0] != name}
+        self.moved = {member for member in self.moved if member[0] != name}
         for id_ in [i for i, r in self.running.items() if r.workload == name]:
             self._gone(id_)
 
@@ -145,11 +148,17 @@ class Cluster:
             if missing := job.size - asked - len(self.members(job.name, with_leaving=False)):
                 to_come[extra_of(job)] += missing
         starving = frozenset(id_ for id_ in rank if self.waited[id_] > self.starves_after)
+        moved = {id_ for member in self.moved for id_ in self._asks_of(*member)}
         claimants = frozenset(id_ for claim in self.left_for.values() for id_ in self._claims(*claim))
         return Snapshot(
             tuple(nodes.values()), pending, rank, tuple(self.running.values()), tuple(self.queues.values()),
-            (Pool("default", self.strategy),), starving, claimants, not self.moving, to_come,
+            (Pool("default", self.strategy),), starving, claimants, frozenset(moved), not self.moving,
+            to_come,
         )  # fmt: skip
+
+    def _asks_of(self, name: str, index: int) -> list[str]:
+        """Ids of the asks in which this member is."""
+        return [i for i, ask in self._asks(self.jobs[name]) if not ask.is_extra or i == f"{name}+{index}"]
 
     def _asks(self, job: Job) -> list[tuple[str, AskClass]]:
         """The minimum together; once that runs each further member alone; nothing while its members leave."""
@@ -176,9 +185,11 @@ class Cluster:
         for eviction in answer.evicted:
             self.evictions += 1
             victim = self.running[eviction.id]
-            self.running[eviction.id] = replace(victim, is_leaving=True)
-            if eviction.how is EvictedBy.CONSOLIDATION:
+            is_moving = eviction.how is EvictedBy.CONSOLIDATION
+            self.running[eviction.id] = replace(victim, is_leaving=True, is_moving=is_moving)
+            if is_moving:
                 self.moving.add(eviction.id)
+                self.moved.add((victim.workload, victim.index))
             if eviction.by:
                 by = eviction.by.partition("+")[0]
                 self.left_for[victim.workload, victim.index] = by, self.attempts
@@ -196,8 +207,8 @@ class Cluster:
     def _plan(self, snapshot: Snapshot) -> Plan:
         """What was evicted is looked at last while somebody for whom it was waits, too."""
         held: dict[str, str] = {}
-        for (name, _), (by, since) in self.left_for.items():
-            if self._claims(by, since):
+        for (name, index), (by, since) in self.left_for.items():
+            if (name, index) not in self.moved and self._claims(by, since):
                 held |= {id_: by for id_, _ in self._asks(self.jobs[name])}
         if not held:
             return plan(snapshot)
@@ -216,6 +227,7 @@ class Cluster:
     def _start(self, job: Job, index: int, place: Placement) -> None:
         self.attempts += 1
         self.left_for.pop((job.name, index), None)
+        self.moved.discard((job.name, index))
         id_ = f"{job.name}/{index}#{self.attempts}"
         self.running[id_] = Running(id_, job.name, job.ask, place, job.rank, index)
 
