@@ -138,6 +138,9 @@ class NodePool:
     extras: dict[str, object] = field(default_factory=dict[str, object])
 
 
+INHERITED = ("default_pools", "training_nodes", "workspace_nodes")  # from a department
+
+
 @dataclass(frozen=True, slots=True)
 class Org:
     """
@@ -156,7 +159,7 @@ class Org:
     def of(
         cls, departments: tuple[Department, ...], projects: tuple[Project, ...], pools: tuple[NodePool, ...]
     ) -> "Org":
-        above = {d.id: d for d in departments}
+        above = {d.id: d for d in departments if any(getattr(d, name) for name in INHERITED)}
         found = tuple(
             inheriting(p, above[p.department_id]) if p.department_id in above else p for p in projects
         )
@@ -167,7 +170,7 @@ def inheriting(project: Project, department: Department) -> Project:
     """With its department's pools and node types, each where it has none of its own."""
     inherited = {
         name: getattr(department, name)
-        for name in ("default_pools", "training_nodes", "workspace_nodes")
+        for name in INHERITED
         if getattr(department, name) and not getattr(project, name)
     }
     return replace(project, **inherited) if inherited else project

@@ -21,6 +21,7 @@ from .evictions import waiting_asker
 
 LOOK_S = 10.0  # between looks at whether GPUs are idle
 IDLE = "idle"  # how it was evicted
+NO_RULES = Rules()
 MOST_TRIED = 50  # waiting classes for which it is tried whether idle work makes room
 
 
@@ -134,7 +135,7 @@ class RuleKeeper:
         due: list[Due] = []
         idle: dict[str, Due] = {}
         times: list[int] = []
-        has_rules = any(unit.rules != Rules() for unit in (*org.departments, *org.projects))
+        has_rules = any(unit.rules != NO_RULES for unit in (*org.departments, *org.projects))
         running = {w.workload.id: w for w in works if w.running} if has_rules else {}
         for gone in self._idle_since_ms.keys() - running.keys():
             del self._idle_since_ms[gone]

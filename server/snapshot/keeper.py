@@ -12,7 +12,7 @@ from ..domain.workload import Attempt
 from ..store.active import Entry
 from .asks import Ask, AskClasses, ask_class
 from .facts import Facts, node_now
-from .queues import pools_of, queues_of
+from .queues import Queues, pools_of, queues_of
 from .work import Bars, Work, no_bars, work_of
 
 
@@ -90,6 +90,7 @@ class Keeper:
         self._starving: set[str] = set()
         self._to_come: Counter[AskClass] = Counter()
         self._classes = AskClasses()
+        self._queues = Queues()
 
     @property
     def claims(self) -> Sequence[DoubleClaim]:
@@ -236,7 +237,7 @@ class Keeper:
             pending=dict(self._ids),
             rank=MappingProxyType(self._ranks),
             running=self._all_running,
-            queues=queues_of(facts.org, facts.capacity()) if is_new else self._snapshot.queues,
+            queues=self._queues.of(facts.org, facts.capacity()) if is_new else self._snapshot.queues,
             pools=pools_of(facts.org) if is_new else self._snapshot.pools,
             starving=frozenset(self._starving),
             to_come=dict(self._to_come),

@@ -31,17 +31,36 @@ def queues_of(org: Org, capacity: Mapping[str, float]) -> tuple[Queue, ...]:
         capacity: GPUs by pool. A quota of all of them binds nobody: who has the whole machine and
             finds it full waits for room, not for a quota.
     """
-    names = {pool.id: pool.name for pool in org.pools}
-    above = {d.id: department_queue(d) for d in org.departments}
+    return Queues().of(org, capacity)
 
-    def queue(unit: Department | Project, age: int) -> Queue:
-        known = [q for q in unit.quotas if q.pool in names]
-        quotas = {names[q.pool]: quota_of(q, capacity.get(names[q.pool], inf)) for q in known}
-        if isinstance(unit, Department):
-            return Queue(department_queue(unit), None, quotas, age)
-        return Queue(unit.name, above.get(unit.department_id), quotas, age)
 
-    return tuple(queue(unit, age) for age, unit in enumerate((*org.departments, *org.projects)))
+class Queues:
+    """Those that were made before: a unit that is the same object in the same place has the same queue."""
+
+    def __init__(self) -> None:
+        self._ground: tuple[object, ...] = ()
+        self._made: list[tuple[Department | Project, Queue]] = []
+
+    def of(self, org: Org, capacity: Mapping[str, float]) -> tuple[Queue, ...]:
+        """As `queues_of`."""
+        names = {pool.id: pool.name for pool in org.pools}
+        above = {d.id: department_queue(d) for d in org.departments}
+
+        def queue(unit: Department | Project, age: int) -> Queue:
+            known = [q for q in unit.quotas if q.pool in names]
+            quotas = {names[q.pool]: quota_of(q, capacity.get(names[q.pool], inf)) for q in known}
+            if isinstance(unit, Department):
+                return Queue(department_queue(unit), None, quotas, age)
+            return Queue(unit.name, above.get(unit.department_id), quotas, age)
+
+        ground = (names, above, dict(capacity))
+        before = self._made if ground == self._ground else []
+        self._made = [
+            before[age] if age < len(before) and before[age][0] is unit else (unit, queue(unit, age))
+            for age, unit in enumerate((*org.departments, *org.projects))
+        ]
+        self._ground = ground
+        return tuple([queue for _, queue in self._made])
 
 
 @lru_cache(MOST_QUOTAS)

@@ -14,7 +14,7 @@ from homeport.server.domain.org import Amount, Department, NodePool, Org, PoolQu
 from homeport.server.domain.runs import NODE_LOST, Outcome, outcome
 from homeport.server.domain.workload import Attempt, AttemptState, Phase, Workload, WorkloadSpec
 from homeport.server.snapshot import Facts, Keeper, ask_class, build
-from homeport.server.snapshot.queues import queues_of
+from homeport.server.snapshot.queues import Queues, queues_of
 from homeport.server.snapshot.work import work_of
 from homeport.server.store.active import Entry
 from homeport.server.store.documents import to_doc
@@ -164,6 +164,28 @@ def test_queues_are_departments_then_projects_with_quotas_by_pool() -> None:
     }
     assert b.quotas == {}
     assert department.quotas["default"].deserved.gpus == unlimited, "it has all that there is"
+
+
+UNITS = st.builds(
+    lambda name, gpus, department: Project(
+        name, name, department, f"runai-{name}", (PoolQuota("1", Amount(float(gpus))),)
+    ),
+    st.sampled_from("abcd"), st.integers(0, 3), st.sampled_from(["2", "9"]),
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.lists(UNITS, max_size=4), st.booleans(), st.integers(1, 4)), max_size=5))
+def test_kept_queues_are_those_that_are_made_anew(
+    changes: list[tuple[list[Project], bool, int]],
+) -> None:
+    """Projects, departments, pools and what there is change, together or each for itself."""
+    queues = Queues()
+    for projects, has_departments, gpus in changes:
+        org = Org(ORG.departments if has_departments else (), tuple(projects), ORG.pools)
+        made = queues.of(org, {"default": float(gpus)})
+        assert made == queues_of(org, {"default": float(gpus)})
+        again = queues.of(Org(org.departments, tuple(projects), org.pools), {"default": float(gpus)})
+        assert all(one is other for one, other in zip(made, again, strict=True))
 
 
 @pytest.mark.parametrize("none", [None, -1.0], ids=["null", "minus-one"])
