@@ -227,6 +227,7 @@ def wants(ask: AskClass) -> str:
         else:
             gpus = f"{ask.gpu_count}{product} GPU(s)"
         each.insert(0, gpus)
-    members = f"{ask.members} members, each with " if ask.members > 1 else ""
+    one = "one more member, with " if ask.is_extra else ""
+    members = f"{ask.members} members, each with " if ask.members > 1 else one
     rules = [told(rule) for rule in ask.topology]
     return f"asks for {members}{', '.join([*each, *rules])}"

@@ -56,10 +56,18 @@ class Index:
                 heapq.heappush(heap, entry)
         self._seen = len(changes)
 
+    def first(self) -> Entry | None:
+        """The best of all, whoever has members there."""
+        self._catch_up()
+        heap, nodes = self._heap, self._state.nodes
+        while heap and nodes[heap[0][2]].version != heap[0][3]:
+            heapq.heappop(heap)
+        return heap[0] if heap else None
+
     def best(self, ask: AskClass) -> NodeState | None:
         """The best of those that have fewest of its spread group; none at all where they have to be apart."""
         self._catch_up()
-        heap, nodes, group = self._heap, self._state.nodes, "" if ask.topology else ask.spread
+        heap, nodes, group = self._heap, self._state.nodes, ask.spread
         aside: list[Entry] = []
         found: NodeState | None = None
         fallback: tuple[int, NodeState] | None = None
@@ -96,12 +104,13 @@ def index_of(state: "State", need: Need, pool: str, with_leaving: bool) -> Index
 
 
 def put_member(
-    state: "State", ask: AskClass, scorer: Scorer, node: NodeState, with_leaving: bool
-) -> Placement:
+    state: "State", ask: AskClass, scorer: Scorer, node: NodeState, with_leaving: bool, *,
+    is_trial: bool = False,
+) -> Placement:  # fmt: skip
     devices = scorer.devices(node, with_leaving)
     assert devices is not None  # the index has only what fits
     positions, portion = devices
     gpus = node.node.gpus
-    is_last = ask.members == 1  # nobody has to be taken back when it is there
+    is_last = ask.members == 1 and not is_trial  # nobody has to be taken back when it is there
     state.put(node, ask, positions, portion, promised=with_leaving, is_final=is_last)
     return Placement(node.node.name, tuple([gpus[p].uuid for p in positions]), portion)

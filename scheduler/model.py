@@ -197,7 +197,8 @@ class AskClass:
         may_burst: to the nodes of other reservations too.
         spread: its group, whose members go to different nodes; "" has none.
         must_spread: or wait; else only where they can.
-        topology: what holds of its group instead, the first rule counting most; then it has no segments.
+        topology: what holds of its group instead, which has to have a name then; the first rule counts most.
+            Then it has no segments.
         affinity: alternatives, of each of which every match has to hold; empty: any node.
         segment_size: so many members at a time share a segment; 0: it does not matter.
     """

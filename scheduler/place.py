@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .domains import aim
+from .domains import Cell, aim
 from .filters import refusal
 from .index import index_of, put_member
 from .model import AskClass, Code, Placement, Strategy, Unplaced
@@ -113,14 +113,14 @@ def _in_pool(
     state: "State", need: Need, pool: str, with_leaving: bool, *, is_told: bool
 ) -> tuple[Placement, ...] | Failure:
     ask = need.ask
+    if ask.topology:
+        return _under_rules(state, need, pool, with_leaving, is_told=is_told)
     alike = (need.kind[pool], with_leaving)
     dead = state.dead.get(alike)
-    heeds_others = ask.must_spread or bool(ask.topology)  # those of its group, so equal asks are not alike
+    heeds_others = ask.must_spread  # those of its group, so equal asks are not alike
     if dead is not None and not heeds_others and not (is_told and dead.refused is None):
         return dead
-    if ask.topology:
-        placements = find_in_domains(state, need, pool, with_leaving)
-    elif ask.segment_size > 0:
+    if ask.segment_size > 0:
         placements = _in_segments(state, need, pool, with_leaving)
     else:
         placements = _one_by_one(state, need, pool, with_leaving)
@@ -129,6 +129,28 @@ def _in_pool(
     failure = Failure(len(placements), _refusals(state, need, pool, with_leaving) if is_told else None)
     if not heeds_others:
         state.dead[alike] = failure
+    return failure
+
+
+def _under_rules(
+    state: "State", need: Need, pool: str, with_leaving: bool, *, is_told: bool
+) -> tuple[Placement, ...] | Failure:
+    """Groups without members are alike: what one was told holds for the next, until something changes."""
+    ask, cells = need.ask, state.cells(need, pool)
+    alike = (need.shape, ask.members, with_leaving)
+    is_empty = occupancy_of(state, need, pool, with_leaving).is_empty
+    if is_empty and alike in cells.refused:
+        changes, failure = cells.refused[alike]
+        if changes == len(state.changes) and not (is_told and failure.refused is None):
+            return failure
+    mark = state.position
+    placements = find_in_domains(state, need, pool, with_leaving)
+    if len(placements) == ask.members:
+        return tuple(placements)
+    failure = Failure(len(placements), _refusals(state, need, pool, with_leaving) if is_told else None)
+    state.undo(mark)
+    if is_empty:
+        cells.refused[alike] = len(state.changes), failure
     return failure
 
 
@@ -148,9 +170,11 @@ def _one_by_one(state: "State", need: Need, pool: str, with_leaving: bool) -> li
 def _refusals(state: "State", need: Need, pool: str, with_leaving: bool) -> Counter[str]:
     candidates, scorer = state.candidates(need, pool), need.scorers[pool]
     refused = Counter(candidates.refused)
-    there = occupancy_of(state, need, pool, with_leaving) if need.ask.topology else None
+    there, of = None, dict[int, Cell]()
+    if need.ask.topology:
+        there, of = occupancy_of(state, need, pool, with_leaving), state.cells(need, pool).of
     for node in candidates.nodes:
-        why = there.refusal_at(node.node) if there is not None else None
+        why = there.refusal_in(of[node.order]) if there is not None else None
         why = why or refusal(need.ask, scorer, node, with_leaving)
         refused[why or _beside(need.ask)] += 1
     return refused
