@@ -30,6 +30,7 @@ from .evictions import (
 )
 from .guarded import with_guarantees
 from .launches import Machine
+from .refusals import Refusals, Teller
 from .replicas import Launch
 from .rooms import end_first, surge_refusal
 from .rules import RuleKeeper
@@ -37,9 +38,6 @@ from .taints import TaintKeeper
 
 log = logging.getLogger(__name__)
 IDLE_S = 30.0
-# A reason whose numbers only differ is no new event within this time, nor before it has waited
-# for as long again: thousands that wait for hours would else fill the store with what they wait for.
-TOLD_AGAIN_MS = 60_000
 
 Placed = tuple[Ask, Sequence[Placement]]
 
@@ -67,7 +65,7 @@ class Placing:
         self._changes = machine.store.reads.table.follow()
         self._rules = RuleKeeper(machine.store, machine.gpu_percent)
         self._taints = TaintKeeper(machine.store)
-        self._told: dict[str, tuple[Unplaced, int, int]] = {}  # why, since when, and when told last
+        self._teller = Teller()
         self.unplaced: Mapping[str, Unplaced] = {}
         self.last = Waiting(Snapshot((), {}, {}), Plan({}, {}), {})
 
@@ -124,39 +122,38 @@ class Placing:
             await self._commit(placed, now)
         if answer.evicted:
             await self._evict(answer, now)
-        refused: dict[str, Unplaced] = {}
-        for ask_id, why in answer.unplaced.items():
-            refused.setdefault(workload_of(ask_id), why)
+        refused = Refusals(works, answer.unplaced)
         odd = list(self._keeper.odd.values())
         barred = {w.workload.id: Unplaced((w.barred,)) for w in odd if w.barred}
         rolling = [w for w in odd if w.workload.before]
         room = Room(self._keeper.facts, list(works.values()) if rolling else [])
+        answered: set[str] = set()
         for work in [w for w in rolling if w.workload.id in refused or w.workload.id in barred]:
             workload = work.workload
             why = refused.get(workload.id) or barred[workload.id]
             there = None if workload.id in barred else room
             if await end_first(self._m.store, workload, work.attempts, why, there, now):
-                refused.pop(workload.id, None)
+                answered.add(workload.id)
                 self._poke()
-        await self._tell(refused, now)
-        self.unplaced = refused
+        unplaced = answer.unplaced
+        if answered:
+            unplaced = {i: why for i, why in unplaced.items() if workload_of(i) not in answered}
+        self.unplaced = Refusals(works, unplaced)
+        await self._tell(unplaced, works, now)
 
-    async def _tell(self, refused: Mapping[str, Unplaced], now: int) -> None:
+    async def _tell(self, unplaced: Mapping[str, Unplaced], works: Mapping[str, Work], now: int) -> None:
         """An event for each that begins to wait, and for each whose reason has become another."""
-        for workload_id in self._told.keys() - refused.keys():
-            del self._told[workload_id]
-        told = self._told
-        fresh = {
-            k: why
-            for k, why in refused.items()  # thousands, of which mostly nothing is new
-            if (known := told.get(k)) is None or (known[0] is not why and _is_news(*known, why, now))
-        }
-        if fresh:
-            await self._m.store.write(lambda s: _add_refusals(s, fresh, now))
-            for workload_id, why in fresh.items():
-                before = self._told.get(workload_id)
-                since = before[1] if before is not None and before[0].code is why.code else now
-                self._told[workload_id] = (why, since, now)
+
+        def others(ask_id: str) -> list[str]:
+            work = works.get(workload_of(ask_id))
+            return [] if work is None else [ask.id for ask, _ in work.asks]
+
+        firsts = unplaced.keys() - self._keeper.further_asks
+        news = self._teller.news(unplaced, firsts, others, now)
+        if news:
+            told = {workload_of(ask_id): why for ask_id, why in news.items()}
+            await self._m.store.write(lambda s: _add_refusals(s, told, now))
+            self._teller.told(news, now)
 
     async def _evict(self, answer: Plan, now: int) -> None:
         groups = by_asker(answer.evicted)
@@ -234,16 +231,6 @@ def insert_placed(
         message = f"{launch.attempt.replica_id} goes to {on}"
         add_event(session, current.id, now, "Scheduled", message)
     return launches
-
-
-def _is_news(before: Unplaced, since: int, last: int, why: Unplaced, now: int) -> bool:
-    """
-    Args:
-        before: what was told last, and at that time; since: when it was first told of the kind.
-    """
-    if before == why:
-        return False
-    return before.code is not why.code or now - last >= max(TOLD_AGAIN_MS, last - since)
 
 
 def _add_refusals(session: Session, refusals: Mapping[str, Unplaced], now_ms: int) -> None:

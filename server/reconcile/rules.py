@@ -157,7 +157,7 @@ class RuleKeeper:
                 idle[work.workload.id] = Due(work.workload, preempt)
             if work.workload.spec.gpu_count:
                 times.append(now_ms + int(LOOK_S * 1000))
-        were_idle = {w.workload.id for w in works if idle and _was_idle(w)}
+        were_idle = {w.workload.id for w in works if _was_idle(w)} if idle else set[str]()
         order = sorted(idle, key=lambda i: idle[i].verdict.due_ms)
         room = makes_room(order, snapshot, answer, were_idle)
         due += [replace(idle[id_], asker=ask_id) for id_, ask_id in room.items()]

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -88,6 +88,7 @@ class Keeper:
         self._snapshot = Snapshot((), {}, {})
         self._claims: dict[str, list[DoubleClaim]] = {}
         self._starving: set[str] = set()
+        self._further: set[str] = set()
         self._to_come: Counter[AskClass] = Counter()
         self._classes = AskClasses()
         self._queues = Queues()
@@ -106,6 +107,11 @@ class Keeper:
     def odd(self) -> Mapping[str, Work]:
         """Those of them that more than a place is to be found for: see `Work.is_odd`."""
         return self._odd
+
+    @property
+    def further_asks(self) -> Set[str]:
+        """Ids of the asks that are not the first of their workload."""
+        return self._further
 
     @property
     def facts(self) -> Facts:
@@ -153,7 +159,7 @@ class Keeper:
     def _forget(self) -> None:
         for kept in (
             self._works, self._odd, self._pending, self._ids, self._ranks, self._here, self._nodes,
-            self._running, self._times, self._claims, self._starving,
+            self._running, self._times, self._claims, self._starving, self._further,
             self._to_come,
         ):  # fmt: skip
             kept.clear()
@@ -180,6 +186,7 @@ class Keeper:
             return False
         self._odd.pop(workload_id, None)
         self._starving -= work.starving
+        self._further.difference_update(ask.id for ask, _ in work.asks[1:])
         if work.to_come:
             wanted, count = work.to_come
             self._to_come[wanted] -= count
@@ -199,6 +206,7 @@ class Keeper:
         if work.is_odd:
             self._odd[work.workload.id] = work
         self._starving |= work.starving
+        self._further.update(ask.id for ask, _ in work.asks[1:])
         if work.to_come:
             self._to_come[work.to_come[0]] += work.to_come[1]
         if work.next_ms is not None:
