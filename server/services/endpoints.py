@@ -15,7 +15,7 @@ from ..store.writes import add_event, load_attempt, load_workload, save_attempt
 from .access import Caller
 from .context import Services
 from .ingresses import check_host_form
-from .workloads import create_workload, list_workloads, update_workload
+from .workloads import check_not_deleting, create_workload, list_workloads, update_workload
 
 KIND, POD = "endpoint", "pod"
 BOTH = (KIND, POD)  # they share their names: the legacy API has one list of both
@@ -144,9 +144,10 @@ async def change_endpoint(
 
     Raises:
         Invalid: nothing would change.
-        Conflict: somebody else changed it at the same time.
+        Conflict: it is being deleted, or somebody else changed it at the same time.
     """
     found, attempts = get_endpoint(services, who, name, kinds)
+    check_not_deleting(found.workload, name)
     before, after, now = found.workload.spec, make(found.workload.spec), services.clock.now_ms()
     planned = changed(found.workload, attempts, after, now)
     if planned == found.workload:
@@ -156,6 +157,7 @@ async def change_endpoint(
         return planned
 
     def change(workload: Workload, attempts: list[Attempt]) -> tuple[Workload, str]:
+        check_not_deleting(workload, name)
         if workload.spec != before:
             raise Conflict(f"{KIND} {name} was changed at the same time; look at it and try again")
         return stamp(workload, changed(workload, attempts, after, now)), "UpdateRequested"
@@ -202,6 +204,7 @@ async def restart_endpoint(
         raise Invalid("spec.resource_requirement.min_replicas", f"{name} is stopped; raise it first")
 
     def change(workload: Workload, attempts: list[Attempt]) -> tuple[Workload, str]:
+        check_not_deleting(workload, name)
         again = _awake(workload) if is_asleep(workload) else workload
         again = replace(again, major=workload.major + 1, minor=0)
         ready, now = ready_of(workload, attempts), services.clock.now_ms()

@@ -7,7 +7,7 @@ from ..domain.lifecycle import phase_of
 from ..domain.workload import Attempt, Phase, Workload, WorkloadSpec
 from ..errors import Conflict, Forbidden
 from .access import Caller
-from .workloads import Change
+from .workloads import Change, check_not_deleting
 
 Make = Callable[[WorkloadSpec], WorkloadSpec]
 # One that is stopped takes its new standing with it once it is started.
@@ -16,9 +16,15 @@ OVER = frozenset({Phase.COMPLETED, Phase.FAILED})
 
 
 def in_turn(changes: Sequence[Change]) -> Change:
-    """One after the other; where one refuses, none is made. The last that does anything names the event."""
+    """
+    One after the other; where one refuses, none is made. The last that does anything names the event.
+
+    Raises:
+        Conflict: it is being deleted, so that no change would have an effect.
+    """
 
     def change(workload: Workload, attempts: list[Attempt]) -> tuple[Workload, str]:
+        check_not_deleting(workload, workload.id)
         told = ""
         for one in changes:
             before = workload

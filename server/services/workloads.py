@@ -203,6 +203,15 @@ def stop_change(services: Services, *, stopped: bool, at_once: bool = False) -> 
     return change
 
 
+def check_not_deleting(workload: Workload, shown_as: str) -> None:
+    """
+    Args:
+        shown_as: the name or id by which its user knows it.
+    """
+    if workload.is_deleting:
+        raise Conflict(f"{workload.kind} {shown_as} is being deleted; create it again to have it changed")
+
+
 async def delete_workload(services: Services, who: Caller, workload_id: str) -> None:
     """What it has on the machine is ended, then it moves to the archive with its log."""
     await update_workload(
@@ -226,7 +235,7 @@ async def update_workload(
         if changed != workload:
             changed = replace(changed, generation=workload.generation + 1)
             save_workload(session, changed)
-            message = f"asked for through the API: {reason}"
+            message = f"{who.owner} asked for it"
             add_event(session, workload_id, services.clock.now_ms(), reason, message)
         return changed
 

@@ -140,10 +140,10 @@ def test_endpoints_are_added_and_removed_one_by_one(play: Any) -> None:
         ({"domain_name": "taken.example"}, 409, "spec.domain_name"),
         ({"domain_name": "TAKEN.example."}, 409, "choose another"),
         ({"domain_name": "d.example", "endpoints": [part("no")]}, 400, "spec.endpoints[0].deployment"),
-        ({"domain_name": "d.example", "endpoints": [part("a", -1)]}, 422, "endpoints.0.weight"),
+        ({"domain_name": "d.example", "endpoints": [part("a", -1)]}, 422, "endpoints[0].weight"),
         ({"domain_name": "d.example", "endpoints": [part("a", 0)]}, 400, "every weight is 0"),
         ({"domain_name": "d.example", "endpoints": [part("a"), part("a")]}, 400, "named twice"),
-        ({"domain_name": "d.example", "endpoints": [{}]}, 422, "endpoints.0.deployment"),
+        ({"domain_name": "d.example", "endpoints": [{}]}, 422, "endpoints[0].deployment"),
         ({"domain_name": "d.example", "endpoints": "a"}, 422, "endpoints"),
         (
             {"domain_name": "d.example",
@@ -173,7 +173,7 @@ def test_what_cannot_be_served_is_refused_by_field(
     [
         ({"spec": {"domain_name": "other.example"}}, 400, "cannot be changed"),
         ({"spec": {"endpoints": [part("no")]}}, 400, "spec.endpoints[0].deployment"),
-        ({"spec": {"endpoints": [{"weight": 1}]}}, 400, "spec.endpoints.0.deployment"),
+        ({"spec": {"endpoints": [{"weight": 1}]}}, 400, "spec.endpoints[0].deployment"),
         ({"spec": {"domain_name": None}}, 400, "spec.domain_name"),
         ({"spec": []}, 400, "spec"),
     ],

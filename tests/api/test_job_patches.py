@@ -92,7 +92,7 @@ def test_owner_hides_a_job_and_nobody_else_may(play: Any) -> None:
         ({"spec": {"resource_shape": "cpu.large", "stopped": True}}, 400, "spec.resource_shape: "),
         ({"spec": {"completions": 2}}, 400, "spec.completions: "),
         ({"spec": {"envs": [{"name": "A", "value": "b"}]}}, 400, "spec.envs: "),
-        ({"spec": {"container": {"command": [5]}}}, 400, "spec.container.command.0: "),
+        ({"spec": {"container": {"command": [5]}}}, 400, "spec.container.command[0]: "),
         ({"spec": {"no_such_field": 1}}, 400, "spec.no_such_field: "),
         ({"metadata": {"name": "else"}}, 400, "metadata.name: cannot change"),
         ({"metadata": {"owner": "me"}}, 400, "metadata.owner: "),

@@ -115,13 +115,17 @@ HUGE = 10**30  # no database has a column for it
         ),
         ("deployments", sized(health={"liveness": {"initial_delay_seconds": HUGE}}), "initial_delay_seconds"),
         ("deployments", sized(load_balance_config={"least_request": {"choice_count": HUGE}}), "choice_count"),
-        ("jobs", job(envs=[{"name": "A", "value": "a\0b"}]), "spec.envs.0.value: must not hold a NUL"),
+        ("jobs", job(envs=[{"name": "A", "value": "a\0b"}]), "spec.envs[0].value: must not hold a NUL"),
         (
             "jobs",
             job(container={"image": "any:1", "command": ["sh", "\0"]}),
-            "spec.container.command.1: must not hold a NUL",
+            "spec.container.command[1]: must not hold a NUL",
         ),
-        ("deployments", sized(envs=[{"name": "A", "value": "\0"}]), "spec.envs.0.value: must not hold a NUL"),
+        (
+            "deployments",
+            sized(envs=[{"name": "A", "value": "\0"}]),
+            "spec.envs[0].value: must not hold a NUL",
+        ),
     ],
 )
 def test_work_of_others_goes_on_when_a_value_is_too_much(

@@ -1,6 +1,8 @@
 """The only place that makes Lepton error bodies: {"code": ..., "message": ...}."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -8,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ...errors import HomeportError
+from .refusals import explained
 
 log = logging.getLogger(__name__)
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
@@ -23,11 +26,24 @@ async def _homeport(_request: Request, error: Exception) -> JSONResponse:
     return body(error.status, error.code, str(error))
 
 
-async def _validation(_request: Request, error: Exception) -> JSONResponse:
+async def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
-    return body(422, "invalid", f"{where}: {first['msg']}")
+    if first["loc"][:1] == ("body",) and (len(first["loc"]) == 1 or first["type"] == "json_invalid"):
+        return body(422, "invalid", f"body: {_unreadable(request, first)}")
+    return body(422, "invalid", ": ".join(explained(first)))
+
+
+def _unreadable(request: Request, first: Mapping[str, Any]) -> str:
+    """Why the body as a whole cannot be read, and what to send instead."""
+    kind = request.headers.get("content-type", "")
+    if first["type"] != "missing" and "json" not in kind.lower():
+        return f"comes as {kind or 'nothing known'}; send it with 'Content-Type: application/json'"
+    if first["type"] == "json_invalid":
+        return f"is no JSON at character {first['loc'][-1]}: {first['ctx']['error']}"
+    if first["type"] == "missing":
+        return "is missing; send a JSON object"
+    return "has to be a JSON list" if first["type"] == "list_type" else "has to be a JSON object"
 
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:

@@ -1,10 +1,12 @@
 """Request models, spelt as leptonai 0.26.4 to 0.47.1 send them. Unknown fields are kept and echoed."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+VARIABLE = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*")
 INT32 = 2**31 - 1  # what Kubernetes has for counts and seconds; the database holds no more than 63 bits
 
 
@@ -17,6 +19,14 @@ def _without_nul(text: str) -> str:
 Text = Annotated[str, AfterValidator(_without_nul)]
 
 
+def _variable(name: str) -> str:
+    if VARIABLE.fullmatch(name) is None:
+        raise PydanticCustomError(
+            "variable", "must be letters, digits, '-', '_' and '.', and not begin with a digit"
+        )
+    return name
+
+
 class Wire(BaseModel):
     model_config = ConfigDict(extra="allow", populate_by_name=True)
 
@@ -26,9 +36,15 @@ class SecretRef(Wire):
 
 
 class EnvVar(Wire):
-    name: str = Field(pattern=r"^[A-Za-z_.-][A-Za-z0-9_.-]*$")
+    name: Annotated[str, AfterValidator(_variable)]
     value: Text | None = None
     value_from: SecretRef | None = None
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if self.value and self.value_from is not None:  # as Kubernetes; else one would silently win
+            raise PydanticCustomError("sources", "has both value and value_from; keep one of them")
+        return self
 
 
 class MountOptions(Wire):

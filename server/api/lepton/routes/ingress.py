@@ -8,11 +8,11 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from ....domain.ingresses import Ingress
-from ....errors import Invalid
 from ....services import ingresses
 from ....services.access import Caller
 from ..context import LeptonContext
 from ..merge import merge_patch
+from ..refusals import refusal
 from ..translate import ingress as translate
 from ..wire_ingress import IngressBody, IngressEndpoint
 from .deps import Authorized, Context
@@ -55,8 +55,7 @@ async def update_ingress(domain: str, patch: dict[str, Any], who: Authorized, ct
         try:
             body = IngressBody.model_validate({"spec": spec})
         except ValidationError as error:
-            first = error.errors()[0]
-            raise Invalid(".".join(map(str, first["loc"])), first["msg"]) from error
+            raise refusal(error) from error
         return translate.with_spec(before, body.spec, spec)
 
     changed = await ingresses.change_ingress(ctx.services, who, domain, change)

@@ -66,7 +66,7 @@ async def list_jobs(
     status: Annotated[list[str] | None, Query()] = None,
     node_groups: Annotated[list[str] | None, Query()] = None,
     created_by: Annotated[list[str] | None, Query()] = None,
-    page: Annotated[int | None, Query(ge=1)] = None,
+    page: Annotated[int | None, Query(ge=1, le=wire.INT32)] = None,
     page_size: Annotated[int | None, Query(ge=1, le=1000)] = None,
 ) -> Response:
     """Newest first. A page begins where the one before it ended, whatever was created meanwhile."""
@@ -137,8 +137,13 @@ async def get_job(
 ) -> Response:
     found = ctx.services.store.reads.get(who.workspace, job_id)
     is_archived = found is not None and found.phase is Phase.ARCHIVED
-    if found is None or ARCHIVED[job_query_mode] not in (None, is_archived) or not who.may_see(found):
+    if found is None or not who.may_see(found):
         raise NotFound("job", job_id)
+    if ARCHIVED[job_query_mode] not in (None, is_archived):
+        there = "one that is not archived"
+        if is_archived:
+            there = "one in the archive, which `lep job get --include-archived` shows"
+        raise NotFound(f"job with job_query_mode={job_query_mode}", job_id, among=there)
     return json_bytes(ctx.jobs.render([found])[0])
 
 

@@ -53,9 +53,9 @@ async def list_nodes(group: str, who: Authorized, ctx: Context, idle: bool = Fal
         busy = {a.node for a in live}
         nodes = [n for n in nodes if n.id not in busy]
     host, known = host_facts(ctx), ctx.services.store.reads.by_ids([a.workload_id for a in live])
-    shown = {f.id for f in known if f.workload.workspace == who.workspace and who.may_see(f)}
+    seen = [f for f in known if f.workload.workspace == who.workspace and who.may_see(f)]
     ill = (ctx.services.unhealthy(), ctx.services.down_nodes())
-    told = (live, shown, who.workspace, ctx.created_at_ms, host, *ill)
+    told = (live, {f.id: f.workload for f in seen}, who.workspace, ctx.created_at_ms, host, *ill)
     return JSONResponse([translate.node_to_wire(n, *told) for n in nodes])
 
 
@@ -83,7 +83,7 @@ def os_name() -> str:
 async def list_shapes(
     _who: Authorized, ctx: Context, node_groups: str | None = None, purpose: str | None = None
 ) -> Response:
-    """For jobs and endpoints, since nothing else is served yet; of one node group, or of all."""
+    """Every kind of workload can have every shape; of one node group, or of all."""
     pools = [pool.name for pool in org.list_node_pools(ctx.services)]
     if purpose not in (None, "", *translate.PURPOSES) or (node_groups and node_groups not in pools):
         return JSONResponse([])

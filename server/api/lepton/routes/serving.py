@@ -12,6 +12,7 @@ from ....services.access import Caller, new_token
 from ....services.endpoints import KIND, POD
 from ....store.host_ports import host_ports_of
 from ..context import LeptonContext
+from ..refusals import refusal
 from ..translate import deployments as translate
 from ..translate.serving import with_tokens_of
 from ..wire_deployments import ApiToken, Deployment
@@ -23,8 +24,7 @@ def parsed(whole: Mapping[str, Any]) -> Deployment:
     try:
         return Deployment.model_validate(whole)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise Invalid(".".join(map(str, first["loc"])), first["msg"]) from error
+        raise refusal(error) from error
 
 
 def objects_of(patch: Mapping[str, Any]) -> Json:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from ....services import registries
+from ....services import registries, secrets
 from ..translate import workspace as translate
 from .deps import Authorized, Context
 
@@ -18,8 +18,11 @@ async def get_display_name(who: Authorized) -> Response:
 @router.get("/{ws}/workspace")
 async def get_workspace(who: Authorized, ctx: Context) -> Response:
     s = ctx.services
-    logins = {"registry": registries.count_registries(s, who.workspace)}
-    counts = s.store.reads.counts(who.workspace) | logins
+    counts = {
+        **s.store.reads.counts(who.workspace),
+        "registry": registries.count_registries(s, who.workspace),
+        "secret": len(secrets.list_secrets(s, who)),
+    }
     live = s.store.reads.live_attempts()
     return JSONResponse(
         translate.workspace_to_wire(

@@ -41,8 +41,7 @@ NOT_OF_PODS = ("auto_scaler", "api_tokens")
 
 
 def deployment_name(deployment: Deployment) -> str:
-    name = deployment.metadata.name or deployment.metadata.id or ""
-    return jobs.job_name(wire.Job(metadata=wire.JobMetadata(name=name), spec=wire.JobSpec()))
+    return jobs.checked_name("metadata.name", deployment.metadata.name or deployment.metadata.id or "")
 
 
 def is_pod(deployment: Deployment) -> bool:

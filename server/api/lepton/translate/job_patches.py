@@ -10,6 +10,7 @@ from ....domain.workload import WorkloadSpec
 from ....errors import Invalid
 from .. import wire
 from ..merge import merge_patch
+from ..refusals import refusal
 from .foreign import metadata_to_wire, spec_to_wire
 
 # All else is fixed once a job is made, as the template of a Kubernetes job is: it would have to begin anew.
@@ -81,5 +82,4 @@ def _whole(spec: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return wire.JobSpec.model_validate(spec).model_dump(by_alias=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise Invalid(".".join(("spec", *map(str, first["loc"]))), first["msg"]) from error
+        raise refusal(error, "spec") from error

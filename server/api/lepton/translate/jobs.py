@@ -42,11 +42,14 @@ UNSERVED = ("storage_attachments",)
 
 
 def job_name(job: wire.Job) -> str:
-    name = job.metadata.id or job.metadata.name or ""
+    return checked_name("metadata.id", job.metadata.id or job.metadata.name or "")
+
+
+def checked_name(field: str, name: str) -> str:
     if NAME.fullmatch(name) is None:
+        shown = repr(name) if len(name) <= 64 else f"{name[:64]!r}... ({len(name)} characters)"
         raise Invalid(
-            "metadata.id",
-            f"{name!r} must be at most 36 of a-z, 0-9 and '-', begin with a letter, not end with '-'",
+            field, f"{shown} must be 1 to 36 of a-z, 0-9 and '-', begin with a letter, not end with '-'"
         )
     return name
 

@@ -1,6 +1,6 @@
 """Node groups, nodes and shapes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from ....domain.inventory import HostNode, Shape, device_part, gpus_held
 from ....domain.org import NodePool
 from ....domain.volumes import Volume
-from ....domain.workload import Attempt
+from ....domain.workload import Attempt, Workload
 from .storage import volume_to_wire
 
 
@@ -41,7 +41,8 @@ def is_closed(node: HostNode) -> bool:
     return any(effect in ("NoSchedule", "NoExecute") for _, _, effect in node.taints)
 
 
-PURPOSES = ("job", "deployment")  # what a shape can be asked for
+PURPOSES = ("job", "deployment", "pod")  # what a shape can be asked for
+KINDS = {"endpoint": "deployment"}  # source: NVIDIA's templates, workload_type: job, pod or deployment
 
 
 def node_group_to_wire(
@@ -124,7 +125,7 @@ def machine_to_wire(
 def node_to_wire(
     node: HostNode,
     live: Sequence[Attempt],
-    shown: Collection[str],
+    shown: Mapping[str, Workload],
     workspace: str,
     created_at_ms: int,
     host: HostFacts,
@@ -133,7 +134,7 @@ def node_to_wire(
 ) -> dict[str, Any]:
     """
     Args:
-        live: of everybody, since they all take room. shown: ids of the workloads that may be named.
+        live: of everybody, since they all take room. shown: the workloads that may be named, by id.
         unhealthy: GPUs, by UUID. down: nodes that cannot be reached.
     """
     here = [a for a in live if a.node == node.id and a.workload_id in shown]
@@ -149,14 +150,20 @@ def node_to_wire(
             "hostname": node.id,
             "workloads": [
                 {
-                    "type": "job", "name": a.workload_id, "id": a.workload_id, "replica_id": a.replica_id,
-                    "workspace": workspace, "cpu": a.cpu_cores, "memory": a.memory_mib,
+                    **called(shown[a.workload_id]), "replica_id": a.replica_id, "workspace": workspace,
+                    "cpu": a.cpu_cores, "memory": a.memory_mib,
                     "gpu_count": round(gpus_held(a.gpu_uuids, a.gpu_portion, node.gpus), 4),
                 }
                 for a in here
             ],
         },
     }  # fmt: skip
+
+
+def called(workload: Workload) -> dict[str, str]:
+    """Jobs go by their id, endpoints and pods by their name: with these the clients find them."""
+    name = workload.id if workload.kind == "job" else workload.name
+    return {"type": KINDS.get(workload.kind, workload.kind), "name": name, "id": name}
 
 
 def shape_to_wire(shape: Shape, node_group: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def workspace_to_wire(
         "workspace_disk_usage_bytes": 0,
         "workloads": {
             "num_deployments": counts.get("endpoint", 0), "num_jobs": counts.get("job", 0),
-            "num_pods": counts.get("pod", 0), "num_secrets": 0,
+            "num_pods": counts.get("pod", 0), "num_secrets": counts.get("secret", 0),
             "num_image_pull_secrets": counts.get("registry", 0), "num_photons": 0,
         },
         "resource_quota": {"limit": limit, "used": used},
