@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import fsum
 
 from ..domain.inventory import HostNode, gpus_held, profile_part
-from ..domain.lifecycle import needed, next_try_ms
+from ..domain.lifecycle import next_try_ms, wanted_replicas
 from ..domain.org import Org
 from ..domain.pools import default_pool
 from ..domain.workload import Attempt, Workload
@@ -146,7 +146,9 @@ def part_of(
             gpus = gpus_held(attempt.gpu_uuids, attempt.gpu_portion, node.gpus if node else ())
             has = Sum(gpus, attempt.cpu_cores, attempt.memory_mib)
             found.append((pool, Usage(has, Sum() if workload.spec.is_preemptible else has, has)))
-    if waiting := len(needed(workload, attempts, now_ms).indexes):
+    # As the scheduler counts: members beyond a gang's minimum are wanted before it runs, too.
+    waiting = wanted_replicas(workload, attempts) - sum(a.is_live for a in attempts)
+    if waiting > 0:
         project = next((p for p in units.in_effect or units.projects if p.name == workload.workspace), None)
         order = workload.spec.node_groups or (project.default_pools if project else ())
         pool = next(iter(order), fallback)

@@ -161,3 +161,12 @@ def test_usage_is_what_runs_and_what_waits_by_project_and_pool() -> None:
 def test_unit_with_one_pool_without_bounds_has_no_sum() -> None:
     told = org.totals_to_wire([PoolQuota("1", Amount(1)), PoolQuota("5", Amount(2), cpu=Amount(3))])
     assert told == {"gpuQuota": 3, "cpuQuota": None, "memoryQuota": None}
+
+
+def test_elastic_gang_asks_for_all_its_members_whether_they_run_or_wait() -> None:
+    """Else a project asks for less once its gang is evicted; the scheduler's shares count all of them."""
+    waits = workload("waits", "q", gpu_count=1, completions=5, parallelism=5, min_members=2)
+    runs = workload("runs", "q", gpu_count=1, completions=5, parallelism=5, min_members=2)
+    live = [attempt(runs, i, "a", f"g{i}") for i in range(2)]
+    parts = (part_of(waits, [], NODES, UNITS, 0), part_of(runs, live, NODES, UNITS, 0))
+    assert [add_up([p])["q", "default"].requested.gpus for p in parts] == [5, 5]

@@ -45,7 +45,7 @@ def cluster_to_wire(
             "state": "Connected",
             "conditions": [],
             "operands": {},
-            "platform": {"type": "homeport", "kubeVersion": ""},
+            "platform": {},  # a kind of Kubernetes, which there is none of here
         },
     }
 

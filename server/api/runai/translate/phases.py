@@ -102,8 +102,9 @@ def desired_phase(workload: Workload) -> str:
     return "Stopped" if workload.spec.is_stopped else "Running"
 
 
-def k8s_phase(phase: str) -> str:
-    return K8S.get(phase, "Pending")
+def k8s_phase(phase: str, *, has_pods: bool) -> str:
+    """`has_pods`: some of its containers are there; what stops or is deleted without any runs no more."""
+    return "Pending" if phase in ("Stopping", "Deleting") and not has_pods else K8S.get(phase, "Pending")
 
 
 def reason_of(waiting: Unplaced | None) -> str | None:

@@ -101,8 +101,8 @@ class Seen:
 
     @property
     def asked_pools(self) -> tuple[str, ...]:
-        """In the order in which they are tried; the default one where nobody has said."""
-        return self.spec.node_groups or self.project.default_pools or ("default",)
+        """In the order in which they are tried; all of them where nobody has said."""
+        return self.spec.node_groups or self.project.default_pools or self.where.pool_names
 
     @property
     def pools(self) -> list[str]:

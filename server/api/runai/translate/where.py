@@ -14,6 +14,7 @@ class Where:
     Args:
         projects: by name, which is the workspace of a workload. departments: by id.
         pools: of nodes, by node id. gpu_mib: of devices, by UUID. gpu_parts: what they count for in GPUs.
+        pool_names: of all pools, in the order in which the scheduler tries them where nobody has said any.
         gateway_url: where what workloads serve is reached. host: the address at which host ports are.
         is_local: both are reached from this machine only.
         guaranteed_s: that preemptible work runs before it may be evicted, by pool; only those that have it.
@@ -26,6 +27,7 @@ class Where:
     gpu_mib: Mapping[str, int]
     gpu_parts: Mapping[str, float]
     guaranteed_s: Mapping[str, int]
+    pool_names: tuple[str, ...]
     nodes: Sequence[HostNode]
     shapes: Sequence[Shape]
     gateway_url: str = ""
@@ -60,6 +62,7 @@ def where_of(
         {g.uuid: g.memory_mib for n in nodes for g in n.gpus},
         {g.uuid: device_part(g) for n in nodes for g in n.gpus},
         {p.name: p.min_runtime_s for p in org.pools if p.min_runtime_s},
+        tuple(p.name for p in org.pools),
         nodes,
         shapes,
         gateway_url,

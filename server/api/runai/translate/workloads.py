@@ -4,9 +4,11 @@ Workloads as lists and typed views show them.
 Source of the fields: the models of runapy 1.224.0 (`WorkloadDetailed`, `Training1`, `DistributedWorkload`).
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from .....scheduler.model import Code, Unplaced
 from ..context import TENANT_ID
 from ..lists import Read, at
 from . import phases
@@ -17,8 +19,10 @@ from .priorities import name_of
 from .seen import Seen, allocated, arguments_of, asked, command_of, pods_asked
 
 SOURCE, LEPTON = "Control-plane", "Other"
-SOURCE_API = "v1"
 SUSPENDED = ("Training", "Workspace", "Distributed")  # types that can be
+# The scheduler's sentence about a quota or limit that is in the way.
+REFUSAL = re.compile(r" of its (?P<bound>limit|quota) of .* in node pool (?P<pool>\S+), and this asks for ")
+BOUNDS = {"limit": phases.REASONS[Code.OVER_LIMIT], "quota": phases.REASONS[Code.OVER_QUOTA]}
 FIELDS: Mapping[str, Read[Seen]] = {
     "type": lambda s: s.type,
     "name": lambda s: s.workload.name,
@@ -59,7 +63,6 @@ def record(seen: Seen) -> dict[str, Any]:
         "type": seen.type,
         "category": seen.category,
         "source": SOURCE if seen.own else LEPTON,
-        "sourceApi": SOURCE_API,
         "clusterId": seen.where.cluster_id,
         **_unit(seen),
         "namespace": seen.project.namespace,
@@ -94,7 +97,10 @@ def record(seen: Seen) -> dict[str, Any]:
         "totalPendingTimeSeconds": seen.pending_s,
         "totalRunningTimeSeconds": seen.running_s,
         "guaranteedRuntimeEndsAt": _time(seen.guaranteed_until_ms),
-        "actionsSupport": {"delete": not workload.is_deleting, "suspend": seen.type in SUSPENDED},
+        "actionsSupport": {
+            "delete": not seen.is_gone,
+            "suspend": seen.type in SUSPENDED and not seen.is_gone,
+        },
     }
     always = ("deletedAt",)
     return {k: v for k, v in told.items() if v is not None or k in always}
@@ -161,20 +167,27 @@ def _phase(seen: Seen) -> dict[str, Any]:
         "phaseUpdatedAt": since,
         "phaseReason": phases.reason_of(waiting),
         "phaseMessage": phases.message_of(phase, waiting, seen.attempts),
-        "k8sPhase": phases.k8s_phase(phase),
+        "k8sPhase": phases.k8s_phase(phase, has_pods=bool(seen.live)),
         "k8sPhaseUpdatedAt": since,
         "conditions": _conditions(seen),
     }
-    if waiting is not None:
-        told["pendingSchedulingMessages"] = [
-            {
-                "nodePool": pool,
-                "phaseReason": phases.reason_of(waiting) or waiting.code.value,
-                "reason": phases.in_words(reason),
-            }
-            for pool in seen.asked_pools[:1]
-            for reason in waiting.reasons
-        ]
+    if waiting is not None and (messages := _scheduling_messages(seen, waiting)):
+        told["pendingSchedulingMessages"] = messages
+    return told
+
+
+def _scheduling_messages(seen: Seen, waiting: Unplaced) -> list[dict[str, str]]:
+    """
+    What quotas and limits say, each in its node pool. Nothing else: the client's model of these messages
+    (`PendingSchedulingMessage`) knows no other reasons; `phaseMessage` has them all.
+    """
+    told: list[dict[str, str]] = []
+    for text in waiting.reasons:
+        of = REFUSAL.search(text)  # one of several pools, each with a reason of its own
+        reason = BOUNDS[of["bound"]] if of else phases.reason_of(waiting)
+        pool = of["pool"] if of else next(iter(seen.asked_pools), "")
+        if reason is not None:
+            told.append({"nodePool": pool, "phaseReason": reason, "reason": phases.in_words(text)})
     return told
 
 
