@@ -268,10 +268,10 @@ class _Maker:
             self._budget.begin()
 
             def steps(those: Sequence[str] = those) -> Choice:
-                return sparing_owners(state, ask, self._victims.below(tuple(those), (pool,)))
+                return sparing_owners(state, ask, self._victims.in_pool(tuple(those), pool))
 
             found = smallest(
-                state, ask, steps, lambda some: places_after(state, ask, some), self._budget,
+                state, ask, steps, lambda some: places_after(state, ask, some, pool), self._budget,
                 reclaimer.may_take, self._singles("reclaim", ask, pool, those, steps),
             )  # fmt: skip
             if found is not None:

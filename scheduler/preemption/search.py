@@ -63,8 +63,15 @@ def let_go(state: State, steps: Iterable[Step]) -> None:
                 state.release(member)
 
 
-def places_after(state: State, ask: AskClass, steps: Sequence[Step]) -> tuple[Placement, ...] | None:
-    """Where the ask goes once these have gone, its queues asked too; nothing is changed."""
+def places_after(
+    state: State, ask: AskClass, steps: Sequence[Step], pool: str | None = None
+) -> tuple[Placement, ...] | None:
+    """
+    Where the ask goes once these have gone, its queues asked too; nothing is changed.
+
+    Args:
+        pool: where it has to be; None: where it will. Who takes back its share of a pool takes it there.
+    """
     mark = state.mark()
     let_go(state, steps)
     touched = dict.fromkeys(m.placement.node for s in steps for m in s.members)
@@ -73,6 +80,8 @@ def places_after(state: State, ask: AskClass, steps: Sequence[Step]) -> tuple[Pl
     if ask.members > 1 or any(n in state.by_name and fits_on(state, ask, n) for n in touched):
         found = state.place_later(ask)
     state.rollback(mark)
+    if pool is not None and found is not None and any(state.pool_of(p.node) != pool for p in found):
+        return None
     return found
 
 
@@ -291,12 +300,17 @@ def _for_gang(
     missing = ask.members * ask.gpu_count - sum(n.later_whole for n in state.nodes if n.node.name in hosts)
     if ask.gpu_portion >= 1 and ask.gpu_memory_mib is None and not ask.mig_profile and whole < missing:
         return
+    spare = [s for s in useful if not s.is_whole]
     singles = [s for s in useful if sum(len(m.placement.gpu_uuids) for m in s.members) >= missing]
+    if price is cost and spare and any(s.is_whole for s in singles):
+        # A workload that ends costs more than any number of members beyond a minimum.
+        by_spare = _member_by_member(state, ask, spare, budget, may)
+        if by_spare:
+            yield by_spare
     yield from sorted(([s] for s in singles), key=price)
     one_by_one = _member_by_member(state, ask, useful, budget, may)
     if one_by_one:
         yield one_by_one
-    spare = [s for s in useful if not s.is_whole]
     if spare:
         yield spare
     yield _all_that_may(useful, may)

@@ -195,6 +195,16 @@ class Victims:
             known = self._choices[key] = self.of(queues, pools, lambda r: r.ask.priority < priority)
         return known
 
+    def in_pool(self, queues: tuple[str, ...], pool: str) -> Choice:
+        """`below`, without single members that are elsewhere: with them nothing comes free there."""
+        key = (queues, pool)
+        known = self._choices.get(key)
+        if known is None:
+            some = self.below(queues, (pool,)).steps
+            here = [s for s in some if any(self._state.pool_of(m.placement.node) == pool for m in s.members)]
+            known = self._choices[key] = Choice(here)
+        return known
+
     def _in_queue(self, queue: str, pools: tuple[str, ...]) -> Sequence[tuple[Step, ...]]:
         """The steps of each workload of which something can go, the first to go first."""
         known = self._by_queue.get((queue, pools))

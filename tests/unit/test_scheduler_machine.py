@@ -13,6 +13,7 @@ from tests.unit.scenarios.cluster import Cluster
 QUEUES = st.sampled_from(["a", "b", "c"])
 GPUS = st.sampled_from(["0.5", "1", "1", "2", "3"])
 NAMES = st.sampled_from(["r", "s"])
+IN_POOLS = st.sampled_from(["", "", "fast", "fast,default"])
 MANY_CYCLES = 60
 
 
@@ -25,29 +26,35 @@ class SchedulerMachine(RuleBasedStateMachine):
         starves_after=st.sampled_from([2, inf]),
         quotas=st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)),
         sizes=st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(0, 4)),
+        pools=st.sampled_from(["default default default", "default default fast", "default fast fast"]),
     )
     def begin(
         self, strategy: Strategy, grace: int, starves_after: float, quotas: tuple[int, int, int],
-        sizes: tuple[int, int, int],
+        sizes: tuple[int, int, int], pools: str,
     ) -> None:  # fmt: skip
         self.cluster = Cluster(strategy=strategy, grace=grace, starves_after=starves_after)
-        for number, gpus in enumerate(sizes):
-            self.cluster.add_node(f"n{number}", gpus)
+        for number, (gpus, pool) in enumerate(zip(sizes, pools.split(), strict=True)):
+            self.cluster.add_node(f"n{number}", gpus, pool)
         self.cluster.set_quota("d", quotas[0] + quotas[1])
         self.cluster.set_quota("e", quotas[2])
         for name, parent, quota in zip("abc", "dde", quotas, strict=True):
             self.cluster.set_quota(name, quota, parent=parent)
 
-    @rule(queue=QUEUES, gpus=GPUS, priority=st.sampled_from([25, 40, 80]), keep=st.booleans())
-    def submit(self, queue: str, gpus: str, priority: int, keep: bool) -> None:
-        words = {"p": str(priority)} | ({"keep": ""} if keep else {})
+    @rule(queue=QUEUES, gpus=GPUS, priority=st.sampled_from([25, 40, 80]), keep=st.booleans(), pool=IN_POOLS)
+    def submit(self, queue: str, gpus: str, priority: int, keep: bool, pool: str) -> None:
+        words = {"p": str(priority)} | ({"keep": ""} if keep else {}) | ({"pool": pool} if pool else {})
         self.cluster.submit(queue, gpus, **words)
 
     @rule(
-        queue=QUEUES, minimum=st.integers(1, 3), extra=st.integers(0, 2), priority=st.sampled_from([40, 80])
+        queue=QUEUES,
+        minimum=st.integers(1, 3),
+        extra=st.integers(0, 2),
+        priority=st.sampled_from([40, 80]),
+        pool=IN_POOLS,
     )
-    def submit_gang(self, queue: str, minimum: int, extra: int, priority: int) -> None:
-        self.cluster.submit(queue, "1", size=minimum + extra, minimum=minimum, p=str(priority))
+    def submit_gang(self, queue: str, minimum: int, extra: int, priority: int, pool: str) -> None:
+        words = {"p": str(priority)} | ({"pool": pool} if pool else {})
+        self.cluster.submit(queue, "1", size=minimum + extra, minimum=minimum, **words)
 
     @rule(
         queue=QUEUES,

@@ -25,6 +25,7 @@ from homeport.scheduler.plan import plan
 from .tables import ask_of, node_of, taken
 
 SLACK = 1e-6
+POOLS = ("default", "fast")
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class Cluster:
     """
     Args:
         grace: cycles that pass between an eviction and the end of what is evicted.
-        quotas: of each queue, in GPUs.
+        quotas: of each queue, in GPUs, in every pool.
         left_for: the job for which a member, by its job and index, was evicted, and how many attempts there
             had been by then; until it runs again.
         moving: running ids of what leaves for another place. moved: members, by job and index, that have left
@@ -73,8 +74,8 @@ class Cluster:
 
     # -- what users and the world do ----------------------------------------------------------------------
 
-    def add_node(self, name: str, gpus: int) -> None:
-        self.nodes[name] = node_of((name, str(gpus)))
+    def add_node(self, name: str, gpus: int, pool: str = "default") -> None:
+        self.nodes[name] = node_of((name, str(gpus), f"pool={pool}"))
 
     def reserve(self, node: str, reservation: str | None) -> None:
         """From now on; whoever is there stays."""
@@ -83,7 +84,7 @@ class Cluster:
     def set_quota(self, queue: str, gpus: float, *, limit: float = UNLIMITED.gpus, **fields: object) -> None:
         quota = Quota(replace(UNLIMITED, gpus=gpus), replace(UNLIMITED, gpus=limit))
         known = self.queues.get(queue, Queue(queue, age=len(self.queues)))
-        self.queues[queue] = replace(known, quotas={"default": quota}, **fields)  # type: ignore[arg-type]
+        self.queues[queue] = replace(known, quotas=dict.fromkeys(POOLS, quota), **fields)  # type: ignore[arg-type]
 
     def submit(self, queue: str, gpus: str, *, size: int = 1, minimum: int = 1, **words: str) -> str:
         name = f"j{self.submitted}"
@@ -152,8 +153,8 @@ class Cluster:
         claimants = frozenset(id_ for claim in self.left_for.values() for id_ in self._claims(*claim))
         return Snapshot(
             tuple(nodes.values()), pending, rank, tuple(self.running.values()), tuple(self.queues.values()),
-            (Pool("default", self.strategy),), starving, claimants, frozenset(moved), not self.moving,
-            to_come,
+            tuple(Pool(name, self.strategy) for name in POOLS), starving, claimants, frozenset(moved),
+            not self.moving, to_come,
         )  # fmt: skip
 
     def _asks_of(self, name: str, index: int) -> list[str]:
@@ -343,30 +344,37 @@ def _check_evictions(snapshot: Snapshot, running: dict[str, Running], answer: Pl
 
 
 def _check_quotas(snapshot: Snapshot, answer: Plan, asks: dict[str, AskClass]) -> None:
-    """I6, rules 4 and 5: no start goes beyond a limit, and none that cannot be preempted beyond the quota."""
-    has: defaultdict[str, float] = defaultdict(float)
-    fixed: defaultdict[str, float] = defaultdict(float)
-    grown: set[tuple[str, bool]] = set()
+    """
+    I6, rules 4 and 5, for each pool: no start goes beyond a limit, and none that cannot be preempted beyond
+    the quota.
+    """
+    has: defaultdict[tuple[str, str], float] = defaultdict(float)
+    fixed: defaultdict[tuple[str, str], float] = defaultdict(float)
+    grown: set[tuple[str, str, bool]] = set()
     parents = {q.id: q.parent for q in snapshot.queues}
+    pools = {n.name: n.node_group for n in snapshot.nodes}
     rows = [(r.ask, (r.placement,), False) for r in snapshot.running]
     rows += [(asks[id_], places, True) for id_, places in answer.placed.items()]
     for ask, places, is_new in rows:
-        gpus = sum(len(p.gpu_uuids) * p.gpu_portion for p in places)
-        for queue in (ask.queue, parents.get(ask.queue)):
-            if queue is not None:
-                has[queue] += gpus
-                fixed[queue] += 0 if ask.is_preemptible else gpus
-                if is_new and gpus:
-                    grown.add((queue, ask.is_preemptible))
+        for place in places:
+            gpus, pool = len(place.gpu_uuids) * place.gpu_portion, pools[place.node]
+            for queue in (ask.queue, parents.get(ask.queue)):
+                if queue is not None:
+                    has[queue, pool] += gpus
+                    fixed[queue, pool] += 0 if ask.is_preemptible else gpus
+                    if is_new and gpus:
+                        grown.add((queue, pool, ask.is_preemptible))
     for queue in snapshot.queues:
-        quota = queue.quotas["default"]
-        if (queue.id, True) in grown or (queue.id, False) in grown:
-            assert has[queue.id] <= quota.limit.gpus + SLACK, f"{queue.id} is beyond its limit"
-        if (queue.id, False) in grown:
-            assert fixed[queue.id] <= quota.deserved.gpus + SLACK, f"{queue.id} is beyond its quota"
+        for pool, quota in queue.quotas.items():
+            its = queue.id, pool
+            if (*its, True) in grown or (*its, False) in grown:
+                assert has[its] <= quota.limit.gpus + SLACK, f"{queue.id} is beyond its limit in {pool}"
+            if (*its, False) in grown:
+                assert fixed[its] <= quota.deserved.gpus + SLACK, f"{queue.id} is beyond its quota in {pool}"
     if not (
         answer.placed or answer.evicted or answer.promised or any(r.is_leaving for r in snapshot.running)
     ):
         for share in answer.shares:
-            assert abs(share.allocated.gpus - has[share.queue]) < SLACK
-            assert abs(share.allocated_non_preemptible.gpus - fixed[share.queue]) < SLACK
+            its = share.queue, share.pool
+            assert abs(share.allocated.gpus - has[its]) < SLACK
+            assert abs(share.allocated_non_preemptible.gpus - fixed[its]) < SLACK
