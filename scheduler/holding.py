@@ -6,7 +6,7 @@ and so more of them is free in each cycle. Everywhere else later asks are placed
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .layout import EPSILON
 from .model import AskClass, Placement, Unplaced
@@ -78,13 +78,13 @@ class Held:
         own = self.by_id.get(id_)
         if own is not None:
             kept = f"what is free of {', '.join(own)} is kept for it, since it has waited for long"
-            return Unplaced((*why.reasons, kept), why.code)
+            return replace(why, reasons=(*why.reasons, kept))
         # All whom it keeps waiting read this; who it is kept for may be none of their business.
         reasons = [
             f"what is free of {', '.join(nodes)} is kept for {self._whose(other)} that has waited for long"
             for other, nodes in self.by_id.items()
         ]
-        return Unplaced((*why.reasons, *dict.fromkeys(reasons)), why.code)
+        return replace(why, reasons=(*why.reasons, *dict.fromkeys(reasons)))
 
     def _whose(self, id_: str) -> str:
         queue = self._queues[id_]

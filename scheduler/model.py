@@ -307,11 +307,25 @@ class Code(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class OverBound:
+    """What a quota (`OVER_QUOTA`) or limit (`OVER_LIMIT`) says in one node pool."""
+
+    pool: str
+    code: Code
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unplaced:
-    """Why nothing fits, a sentence for each reason, most common first."""
+    """
+    Args:
+        reasons: why nothing fits, a sentence for each, most common first.
+        over: what of them quotas and limits say.
+    """
 
     reasons: tuple[str, ...]
     code: Code = Code.NO_PLACE
+    over: tuple[OverBound, ...] = ()
 
 
 class EvictedBy(Enum):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .domains import required_keys
 from .filters import fixed_refusal, is_open_to_all, may_be_anywhere, penalty
 from .layout import slice_part
-from .model import AskClass, Code, Placement, Unplaced
+from .model import AskClass, Code, OverBound, Placement, Unplaced
 from .nodes import NodeState
 from .scores import Scorer, Shape, portion_of, shape_of
 from .shares import CPU, GPUS, MEMORY, Account, Triple
@@ -118,7 +118,8 @@ def _over(ask: AskClass, code: Code, account: Account, r: int, has: float, amoun
         remedy = "let it be preempted, end something, or have the quota raised"
         text = f"{who} has {has:.6g} of its quota of {account.deserved[r]:.6g} {unit} in non-preemptible work"
     more = f"in node pool {account.pool}, and this asks for {amount:.6g} more: {remedy}"
-    return Unplaced((f"{text} {more}",), code)
+    reason = f"{text} {more}"
+    return Unplaced((reason,), code, (OverBound(account.pool, code, reason),))
 
 
 def need_of(ask: AskClass, state: "State") -> Need:

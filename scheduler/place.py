@@ -91,8 +91,9 @@ def _sentences(
 ) -> Unplaced:
     ask = need.ask
     sentences = [sentence for r in refused for sentence in r.reasons]
+    over = tuple(bound for r in refused for bound in r.over)
     if refused and not failures:
-        return Unplaced(tuple(sentences), refused[0].code)
+        return Unplaced(tuple(sentences), refused[0].code, over)
     if not need.pools:
         names = " or ".join(ask.pools)
         return Unplaced((f"node pool {names} has no nodes" if names else "there are no nodes",))
@@ -106,7 +107,7 @@ def _sentences(
     member = max(f.member for f in failures)
     gang = f"member {member + 1} of {ask.members}: " if ask.members > 1 else ""
     ordered = sorted(nodes.items(), key=lambda item: (-item[1], item[0]))
-    return Unplaced((*(f"{gang}{n} node(s): {r}" for r, n in ordered), *sentences), Code.NO_PLACE)
+    return Unplaced((*(f"{gang}{n} node(s): {r}" for r, n in ordered), *sentences), Code.NO_PLACE, over)
 
 
 def _in_pool(

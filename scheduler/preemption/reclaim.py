@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ..model import AskClass
 from ..shares import CPU, GPUS, MEMORY, RESOURCES, Account, Triple
 from ..state import State
-from .steps import Step
+from .steps import Step, amounts_in
 
 EPSILON = 1e-6
 NONE = (0.0, 0.0, 0.0)
@@ -42,7 +42,8 @@ def is_lasting(state: State, ask: AskClass, pool: str, steps: Sequence[Step]) ->
         return True
     account = state.account(ask.queue, pool)
     wants, fair = state.need(ask).amounts(pool), account.fair_share
-    lost = [sum(s.amounts[r] for s in steps) for r in range(3)]
+    each = [amounts_in(state, s, pool) for s in steps]
+    lost = [sum(amounts[r] for amounts in each) for r in RESOURCES]
     left = [h - g for h, g in zip(account.has, lost, strict=True)]
 
     def is_within(part: Triple) -> bool:
@@ -147,11 +148,12 @@ class Reclaimer:
         for step in steps:
             pair, branch = self._way_to(step.queue)
             parts.setdefault(pair, set()).update(step.parts)
+            gpus, cpu, memory = amounts_in(self.state, step, self.pool)
             for queue in branch:
                 gone = lost.setdefault(queue, [0.0, 0.0, 0.0])
-                gone[GPUS] += step.gpus
-                gone[CPU] += step.cpu
-                gone[MEMORY] += step.memory_mib
+                gone[GPUS] += gpus
+                gone[CPU] += cpu
+                gone[MEMORY] += memory
         for (mine, theirs), each in parts.items():
             if mine == theirs:
                 return False

@@ -269,6 +269,13 @@ def _step(state: State, order: int, members: Sequence[Running], beyond: Sequence
     )  # fmt: skip
 
 
+def amounts_in(state: State, step: Step, pool: str) -> Triple:
+    """What of a step is in one node pool: a workload may have members in several."""
+    if len(state.pool_names) == 1:
+        return step.amounts
+    return _sum([state.amounts_of(m) for m in step.members if state.pool_of(m.placement.node) == pool])
+
+
 def _sum(each: Sequence[Triple]) -> Triple:
     if len(each) == 1:
         return each[0]

@@ -40,4 +40,4 @@ def with_guarantees(snapshot: Snapshot, answer: Plan, works: Mapping[str, Work])
 
 def _told(why: Unplaced, until_ms: int) -> Unplaced:
     reason = f"what would make room for it has its guaranteed runtime until {utc(until_ms)}"
-    return Unplaced((*why.reasons, reason), why.code)
+    return replace(why, reasons=(*why.reasons, reason))

@@ -15,6 +15,7 @@ from homeport.scheduler.model import (
     Code,
     Gpu,
     Node,
+    OverBound,
     Placement,
     Queue,
     Quota,
@@ -202,7 +203,8 @@ def test_the_refusal_has_the_numbers_when_a_quota_is_used_up() -> None:
         "project a has 0 of its quota of 1 GPU(s) in non-preemptible work in node pool default, "
         "and this asks for 2 more: let it be preempted, end something, or have the quota raised"
     )
-    assert answer.unplaced["1"] == Unplaced((sentence,), Code.OVER_QUOTA)
+    over = OverBound("default", Code.OVER_QUOTA, sentence)
+    assert answer.unplaced["1"] == Unplaced((sentence,), Code.OVER_QUOTA, (over,))
 
 
 def full(*leaving: str, owner: str = "a", size: int = 2) -> tuple[Node, tuple[Running, ...]]:

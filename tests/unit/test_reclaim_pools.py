@@ -4,6 +4,8 @@ from dataclasses import replace
 
 from homeport.scheduler.model import Amounts, Placement, Pool, Queue, Quota, Running
 from homeport.scheduler.plan import plan
+from homeport.scheduler.preemption.steps import Victims, amounts_in
+from homeport.scheduler.state import State
 from tests.unit.asks import job, node, snapshot
 
 UNBOUND = float("inf")
@@ -38,3 +40,20 @@ def test_what_is_reclaimed_in_one_pool_is_not_taken_in_another() -> None:
     answer = plan(shown)
     assert sorted(e.id for e in answer.evicted) == ["el/2", "tiny/0"]
     assert [p.node for p in answer.promised["asker"]] == ["x"]
+
+
+def test_of_a_gang_in_two_pools_only_its_members_here_are_lost_here() -> None:
+    gang = job("b", 1, members=3)
+    there = [("x", 0), ("x", 1), ("y", 0)]
+    running = tuple(
+        Running(f"g/{i}", "g", gang, Placement(host, (f"{host}-g{gpu}",)), 1, i)
+        for i, (host, gpu) in enumerate(there)
+    )
+    x, y = node("x", 2, pool="fast"), node("y", 1, pool="default")
+    x, y = (replace(n, gpus=tuple(replace(g, free=0.0) for g in n.gpus)) for n in (x, y))
+    shown = snapshot(
+        [x, y], [("asker", job("a", 1))], running=running, queues=(queue_in_both("a"), queue_in_both("b")),
+        pools=(Pool("default"), Pool("fast")),
+    )  # fmt: skip
+    (step,) = Victims(State(shown)).steps("g")
+    assert [amounts_in(State(shown), step, pool)[0] for pool in ("fast", "default")] == [2, 1]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from homeport.scheduler.model import Code, Unplaced
+from homeport.scheduler.model import Code, OverBound, Unplaced
 from homeport.server.api.runai import ids
 from homeport.server.api.runai import wire_workloads as wire
 from homeport.server.api.runai.translate import environment, measures, pods, priorities, workloads
@@ -341,7 +341,7 @@ def test_each_framework_finds_its_members_in_its_own_way(framework: str, expecte
     assert expected.items() <= dict(rendezvous(framework, ("a", "b"), 1)).items()
 
 
-WAITS = Unplaced(("no room",), Code.OVER_QUOTA)
+WAITS = Unplaced(("no room",), Code.OVER_QUOTA, (OverBound("default", Code.OVER_QUOTA, "no room"),))
 
 
 PHASES: list[Any] = [

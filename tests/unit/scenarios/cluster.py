@@ -293,9 +293,10 @@ def _check_capacity(snapshot: Snapshot, answer: Plan, asks: dict[str, AskClass])
 
 def _check_topology(snapshot: Snapshot, answer: Plan, asks: dict[str, AskClass]) -> None:
     """
-    A node for each domain: who is placed keeps to its rules beside those that are there, among them those of
-    its group that were placed before it.
+    A node for each domain, among those of the pool: who is placed keeps to its rules beside those that are
+    there, among them those of its group that were placed before it.
     """
+    pools = {n.name: n.node_group for n in snapshot.nodes}
     groups: dict[str, Counter[str]] = {}
     for running in snapshot.running:
         groups.setdefault(running.ask.spread, Counter())[running.placement.node] += 1
@@ -306,8 +307,10 @@ def _check_topology(snapshot: Snapshot, answer: Plan, asks: dict[str, AskClass])
             if rule.is_required and rule.max_skew is None:
                 assert len(counts) == 1, "members are apart"
             elif rule.is_required and rule.max_skew is not None:
-                least = min(counts[n.name] for n in snapshot.nodes if n.is_ready and not n.reservation)
                 new = {p.node for p in places}
+                there = {pools[n] for n in new}
+                open_ = [n for n in snapshot.nodes if n.is_ready and not n.reservation]
+                least = min(counts[n.name] for n in open_ if n.node_group in there)
                 assert max(counts[n] for n in new) - least <= rule.max_skew, "members are not spread"
 
 

@@ -4,11 +4,10 @@ Workloads as lists and typed views show them.
 Source of the fields: the models of runapy 1.224.0 (`WorkloadDetailed`, `Training1`, `DistributedWorkload`).
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from .....scheduler.model import Code, Unplaced
+from .....scheduler.model import Unplaced
 from ..context import TENANT_ID
 from ..lists import Read, at
 from . import phases
@@ -20,9 +19,6 @@ from .seen import Seen, allocated, arguments_of, asked, command_of, pods_asked
 
 SOURCE, LEPTON = "Control-plane", "Other"
 SUSPENDED = ("Training", "Workspace", "Distributed")  # types that can be
-# The scheduler's sentence about a quota or limit that is in the way.
-REFUSAL = re.compile(r" of its (?P<bound>limit|quota) of .* in node pool (?P<pool>\S+), and this asks for ")
-BOUNDS = {"limit": phases.REASONS[Code.OVER_LIMIT], "quota": phases.REASONS[Code.OVER_QUOTA]}
 FIELDS: Mapping[str, Read[Seen]] = {
     "type": lambda s: s.type,
     "name": lambda s: s.workload.name,
@@ -171,24 +167,20 @@ def _phase(seen: Seen) -> dict[str, Any]:
         "k8sPhaseUpdatedAt": since,
         "conditions": _conditions(seen),
     }
-    if waiting is not None and (messages := _scheduling_messages(seen, waiting)):
+    if waiting is not None and (messages := _scheduling_messages(waiting)):
         told["pendingSchedulingMessages"] = messages
     return told
 
 
-def _scheduling_messages(seen: Seen, waiting: Unplaced) -> list[dict[str, str]]:
+def _scheduling_messages(waiting: Unplaced) -> list[dict[str, str]]:
     """
     What quotas and limits say, each in its node pool. Nothing else: the client's model of these messages
     (`PendingSchedulingMessage`) knows no other reasons; `phaseMessage` has them all.
     """
-    told: list[dict[str, str]] = []
-    for text in waiting.reasons:
-        of = REFUSAL.search(text)  # one of several pools, each with a reason of its own
-        reason = BOUNDS[of["bound"]] if of else phases.reason_of(waiting)
-        pool = of["pool"] if of else next(iter(seen.asked_pools), "")
-        if reason is not None:
-            told.append({"nodePool": pool, "phaseReason": reason, "reason": phases.in_words(text)})
-    return told
+    return [
+        {"nodePool": o.pool, "phaseReason": phases.REASONS[o.code], "reason": phases.in_words(o.reason)}
+        for o in waiting.over
+    ]
 
 
 def _unit(seen: Seen) -> dict[str, str]:
