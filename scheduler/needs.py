@@ -112,11 +112,15 @@ def _over(ask: AskClass, code: Code, account: Account, r: int, has: float, amoun
     unit = {GPUS: "GPU(s)", CPU: "CPU core(s)", MEMORY: "MiB of memory"}[r]
     who = f"{'project' if account.queue.id == ask.queue else 'department'} {account.queue.id}"
     if code is Code.OVER_LIMIT:
-        text = f"{who} has {has:.6g} of its limit of {account.limit[r]:.6g} {unit}"
-        remedy = "ask for less, end something, or have the limit raised"
+        bound = account.limit[r]
+        text, remedies = f"limit of {bound:.6g} {unit}", ["ask for less"]
     else:
-        remedy = "let it be preempted, end something, or have the quota raised"
-        text = f"{who} has {has:.6g} of its quota of {account.deserved[r]:.6g} {unit} in non-preemptible work"
+        bound = account.deserved[r]
+        text, remedies = f"quota of {bound:.6g} {unit} in non-preemptible work", ["let it be preempted"]
+    if amount <= bound + EPSILON:
+        remedies.append("end something")  # else there is no room for it even alone
+    remedy = f"{', '.join(remedies)} or have the {text.partition(' ')[0]} raised"
+    text = f"{who} has {has:.6g} of its {text}"
     more = f"in node pool {account.pool}, and this asks for {amount:.6g} more: {remedy}"
     reason = f"{text} {more}"
     return Unplaced((reason,), code, (OverBound(account.pool, code, reason),))

@@ -201,10 +201,26 @@ def test_the_refusal_has_the_numbers_when_a_quota_is_used_up() -> None:
     answer = plan(snapshot([node("n", 4)], [("1", job("a", 2, **KEEP))], queues=queues))
     sentence = (
         "project a has 0 of its quota of 1 GPU(s) in non-preemptible work in node pool default, "
-        "and this asks for 2 more: let it be preempted, end something, or have the quota raised"
+        "and this asks for 2 more: let it be preempted or have the quota raised"
     )
     over = OverBound("default", Code.OVER_QUOTA, sentence)
     assert answer.unplaced["1"] == Unplaced((sentence,), Code.OVER_QUOTA, (over,))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "remedy"),
+    [
+        pytest.param(1, "ask for less, end something or have the limit raised", id="fits-once-others-end"),
+        pytest.param(3, "ask for less or have the limit raised", id="never-fits"),
+    ],
+)
+def test_nobody_is_told_to_end_something_for_what_would_not_fit_alone(gpus: int, remedy: str) -> None:
+    unbound = float("inf")
+    quota = Quota(Amounts(0, unbound, unbound), Amounts(2, unbound, unbound))
+    there = Running("r", "r", job("a", 2), Placement("n", ("n-g0", "n-g1")))
+    queues = (Queue("a", None, {"default": quota}),)
+    answer = plan(snapshot([node("n", 4)], [("1", job("a", gpus))], running=(there,), queues=queues))
+    assert answer.unplaced["1"].reasons[0].rpartition(": ")[2] == remedy
 
 
 def full(*leaving: str, owner: str = "a", size: int = 2) -> tuple[Node, tuple[Running, ...]]:
