@@ -30,7 +30,7 @@ def plan(snapshot: Snapshot) -> Plan:
     for ids in (snapshot.claimants, snapshot.moved):
         if ids:
             _serve_first(state, cycle, lines, ids)
-    for ask in on_their_way(state.moving, state.members):
+    for ask in _on_their_way(state.moving, state.members):
         state.promise(state.need(ask))
     for line, advance in _in_order(state, (line for line in lines if line.at < len(line.ids))):
         if not cycle.serve(line):
@@ -72,7 +72,7 @@ def _serve_first(state: State, cycle: "_Cycle", lines: Sequence[Line], ids: froz
         advance()
 
 
-def on_their_way(
+def _on_their_way(
     moving: Sequence[Running], members: Callable[[str], Sequence[Running]]
 ) -> Iterator[AskClass]:
     """
