@@ -19,10 +19,10 @@ def plan(snapshot: Snapshot) -> Plan:
     have gone that leave is promised that place; nobody who comes later gets it. The same snapshot always
     gives the same plan.
 
-    Those for which others were evicted come first of all, then what was moved for them, on its way still or
-    there already: nobody loses a place by a move. What its queue's fair share covers goes before what
-    it does not cover, even where the latter is first in its own queue. For only the former may reclaim, and
-    would else lose to whom it reclaimed it from.
+    Those for which others were evicted come first of all, then what was moved for them: nobody loses a place
+    by a move, and its new place is kept while it still leaves. What its queue's fair share covers goes before
+    what it does not cover, even where the latter is first in its own queue. For only the former may reclaim,
+    and would else lose to whom it reclaimed it from.
     """
     state = State(snapshot)
     cycle = _Cycle(state)
