@@ -138,8 +138,8 @@ class Placing:
         unplaced = answer.unplaced
         if answered:
             unplaced = {i: why for i, why in unplaced.items() if workload_of(i) not in answered}
-        self.unplaced = Refusals(works, unplaced)
         await self._tell(unplaced, works, now)
+        self.unplaced = Refusals(works, unplaced)  # who sees this finds the plan, too, which is kept next
 
     async def _tell(self, unplaced: Mapping[str, Unplaced], works: Mapping[str, Work], now: int) -> None:
         """An event for each that begins to wait, and for each whose reason has become another."""
